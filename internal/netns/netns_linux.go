@@ -1,0 +1,215 @@
+package netns
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+const selfPath = "/proc/thread-self/ns/net"
+
+// Self returns the namespace of this process.
+func Self() (Namespace, error) {
+	ino, err := inode("/proc/self/ns/net")
+	if err != nil {
+		return Namespace{}, fmt.Errorf("own network namespace: %w", err)
+	}
+	return Namespace{Inode: ino, Path: "/proc/self/ns/net", Self: true}, nil
+}
+
+// Open returns the namespace that path stands for.
+func Open(path string) (Namespace, error) {
+	ino, err := inode(path)
+	if err != nil {
+		return Namespace{}, fmt.Errorf("network namespace: %w", err)
+	}
+	self, err := Self()
+	if err != nil {
+		return Namespace{}, err
+	}
+	return Namespace{Inode: ino, Path: path, Self: ino == self.Inode}, nil
+}
+
+// List returns the namespaces that processes are in or that are bind-mounted
+// where this process can see it, its own first. hidden counts the processes
+// whose namespace could not be read for lack of rights. A namespace that only a
+// descriptor or an unlisted thread keeps alive is not found.
+func List() (list []Namespace, hidden int, err error) {
+	self, err := Self()
+	if err != nil {
+		return nil, 0, err
+	}
+	seen := map[uint32]bool{self.Inode: true}
+	list = append(list, self)
+	add := func(ino uint32, path string) {
+		if !seen[ino] {
+			seen[ino] = true
+			list = append(list, Namespace{Inode: ino, Path: path})
+		}
+	}
+	// Mounts first: unlike a process they do not go away between the listing
+	// and the visit.
+	if err := eachMount("/proc/self/mountinfo", add); err != nil {
+		return nil, 0, err
+	}
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing processes: %w", err)
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing processes: %w", err)
+	}
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
+		}
+		path := "/proc/" + name + "/ns/net"
+		link, err := os.Readlink(path)
+		switch {
+		case errors.Is(err, os.ErrPermission):
+			hidden++
+		case err == nil:
+			if ino, ok := parseLink(link); ok {
+				add(ino, path)
+			}
+		}
+	}
+	slices.SortFunc(list[1:], func(a, b Namespace) int { return cmp.Compare(a.Inode, b.Inode) })
+	return list, hidden, nil
+}
+
+// eachMount calls add for every mounted network namespace of a mountinfo file
+// (proc_pid_mountinfo(5)).
+func eachMount(path string, add func(uint32, string)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("listing mounted namespaces: %w", err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	sc.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	for sc.Scan() {
+		fields := strings.Fields(sc.Text())
+		if len(fields) < 5 {
+			continue
+		}
+		if ino, ok := parseLink(fields[3]); ok {
+			add(ino, unescape(fields[4]))
+		}
+	}
+	return sc.Err()
+}
+
+// parseLink reads "net:[4026531840]".
+func parseLink(s string) (uint32, bool) {
+	s, ok := strings.CutPrefix(s, "net:[")
+	if !ok {
+		return 0, false
+	}
+	s, ok = strings.CutSuffix(s, "]")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Do calls fn on a thread inside the namespace. Sockets that fn opens belong to
+// the namespace and keep it alive until they are closed. Another namespace than
+// the own needs CAP_SYS_ADMIN; without it the error wraps tcp.ErrPermission. A
+// namespace that is gone gives an error wrapping os.ErrNotExist.
+func (n Namespace) Do(fn func() error) error {
+	if n.Self {
+		return fn()
+	}
+	done := make(chan error, 1)
+	// A goroutine of its own: when the thread cannot be brought home it stays
+	// locked and dies with the goroutine.
+	go func() {
+		runtime.LockOSThread()
+		home, err := unix.Open(selfPath, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("own network namespace: %w", err)
+			return
+		}
+		defer unix.Close(home)
+		if err := n.enter(); err != nil {
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		err = fn()
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func (n Namespace) enter() error {
+	fd, err := unix.Open(n.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening namespace %s: %w", n, &os.PathError{Op: "open", Path: n.Path, Err: err})
+	}
+	defer unix.Close(fd)
+	// The process whose path this is may have moved or ended since the listing.
+	if ino, err := inodeOf(fd); err != nil || ino != n.Inode {
+		return fmt.Errorf("namespace %s is no longer at %s: %w", n, n.Path, os.ErrNotExist)
+	}
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("entering namespace %s needs CAP_SYS_ADMIN: %w", n, tcp.ErrPermission)
+		}
+		return fmt.Errorf("entering namespace %s: %w", n, err)
+	}
+	return nil
+}
+
+func inode(path string) (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return uint32(st.Ino), nil
+}
+
+func inodeOf(fd int) (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	return uint32(st.Ino), nil
+}

@@ -1,0 +1,80 @@
+package tcp
+
+import "time"
+
+// Conn is the merged view of one connection (or LISTEN socket). A published
+// Conn is immutable: readers may keep it for as long as they like.
+type Conn struct {
+	Key
+	ID     ID
+	PeerID ID
+	Cookie uint64
+	// Opened, Closed and Updated: zero is unknown, or not yet.
+	Opened, Closed, Updated Stamp
+	Process                 *Process
+	Names                   *Names
+	Packets                 *PacketStats
+	Has                     Has
+	Metrics                 Metrics
+	// Handshake is in microseconds; see Observation.
+	Handshake uint32
+	Inode     uint32
+	UID       uint32
+
+	State       State
+	Direction   Direction
+	Source      SourceKind
+	Attribution Attribution
+	ClosedBy    Side
+	Reason      CloseReason
+	// OpenedExact says that Opened was seen, not inferred from two dumps.
+	OpenedExact bool
+	// Complete says that nothing that the source could have shown was missed.
+	Complete bool
+	// IPv6 says that the socket's family is AF_INET6; its traffic may be IPv4.
+	IPv6 bool
+	// Remnant marks a TIME_WAIT or FIN_WAIT2 mini-socket, left by a connection
+	// that is closed: it is listed but not open.
+	Remnant bool
+	// SawReset says that a RST was seen in either direction.
+	SawReset bool
+}
+
+// Open reports whether the connection counts as open: neither closed, nor a
+// listener, nor a remnant.
+func (c *Conn) Open() bool {
+	return !c.Remnant && c.Closed.IsZero() && c.State != Listen && c.State != Closed
+}
+
+// Duration is the time from Opened to Closed, or to the last update while it
+// is alive; ok is false when the opening was not seen.
+func (c *Conn) Duration() (d time.Duration, ok bool) {
+	end := c.Closed
+	if end.IsZero() {
+		end = c.Updated
+	}
+	if c.Opened.IsZero() || end.IsZero() {
+		return 0, false
+	}
+	return max(end.Sub(c.Opened), 0), true
+}
+
+// Names are what a connection is called by, beyond its numbers. Shared between
+// connections and immutable once published.
+type Names struct {
+	Host       string
+	RemoteName string
+	SNI        string
+	ALPN       string
+	HTTPHost   string
+	Service    string
+	Country    string
+	ASN        uint32
+	ASOrg      string
+	Observer   string
+	Interface  string
+	NATRemote  Addr
+	NATPort    uint16
+	// SampleRate is n of "one in n connections is recorded"; 0 is not sampled.
+	SampleRate uint32
+}
