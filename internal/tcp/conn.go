@@ -1,6 +1,9 @@
 package tcp
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Conn is the merged view of one connection (or LISTEN socket). A published
 // Conn is immutable: readers may keep it for as long as they like.
@@ -13,9 +16,12 @@ type Conn struct {
 	Opened, Closed, Updated Stamp
 	Process                 *Process
 	Names                   *Names
-	Packets                 *PacketStats
-	Has                     Has
-	Metrics                 Metrics
+	// Clock, if not nil, is the boot time until which the tracker knows the
+	// connection to be alive. It moves on while the rest of an idle Conn stays.
+	Clock   *atomic.Int64
+	Packets *PacketStats
+	Has     Has
+	Metrics Metrics
 	// Handshake is in microseconds; see Observation.
 	Handshake uint32
 	Inode     uint32
@@ -46,17 +52,20 @@ func (c *Conn) Open() bool {
 	return !c.Remnant && c.Closed.IsZero() && c.State != Listen && c.State != Closed
 }
 
-// Duration is the time from Opened to Closed, or to the last update while it
-// is alive; ok is false when the opening was not seen.
+// Duration is the time from Opened to Closed, or until now while it is alive;
+// ok is false when the opening was not seen.
 func (c *Conn) Duration() (d time.Duration, ok bool) {
-	end := c.Closed
-	if end.IsZero() {
-		end = c.Updated
-	}
-	if c.Opened.IsZero() || end.IsZero() {
+	if c.Opened.IsZero() {
 		return 0, false
 	}
-	return max(end.Sub(c.Opened), 0), true
+	end := c.Closed.Boot
+	if end == 0 {
+		end = c.Updated.Boot
+		if c.Clock != nil {
+			end = max(end, c.Clock.Load())
+		}
+	}
+	return time.Duration(max(end-c.Opened.Boot, 0)), true
 }
 
 // Names are what a connection is called by, beyond its numbers. Shared between

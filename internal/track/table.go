@@ -1,0 +1,154 @@
+package track
+
+import "github.com/viewtcp/viewtcp/internal/tcp"
+
+// role says in which way a socket counts.
+type role uint8
+
+const (
+	roleConn role = iota
+	roleListener
+	roleHalfOpen
+	roleRemnant
+	numRoles
+)
+
+// entry is one followed socket.
+type entry struct {
+	conn *tcp.Conn
+	// gen is the snapshot for which conn may still be changed in place: a conn
+	// that a snapshot or an event shows is replaced instead.
+	gen uint64
+	// idx is the place in table.entries and table.conns.
+	idx int
+	// next chains entries of the same tuple.
+	next *entry
+	// seenPass is the beginning of the last pass that showed the socket.
+	seenPass int64
+	// notBefore is the boot time before which dumps know less than we do.
+	notBefore int64
+	// rateTime is the boot time of the byte counts that the rates start from.
+	rateTime           int64
+	rateSent, rateRecv uint64
+
+	role                role
+	missed              bool
+	opened, established bool
+	// rated says that the rates are known, moving that one is not zero.
+	rated, moving bool
+}
+
+// cookieKey is a cookie with its namespace: old kernels count cookies by
+// namespace.
+type cookieKey struct {
+	cookie uint64
+	netns  uint32
+}
+
+// table holds the followed sockets, found by cookie and by tuple.
+type table struct {
+	byCookie map[cookieKey]*entry
+	byTuple  map[tcp.Tuple]*entry
+	entries  []*entry
+	// conns is what a snapshot copies: conns[i] is entries[i].conn.
+	conns     []*tcp.Conn
+	count     [numRoles]int
+	published uint64
+}
+
+func newTable() table {
+	return table{byCookie: make(map[cookieKey]*entry), byTuple: make(map[tcp.Tuple]*entry)}
+}
+
+// find returns the entry of an observed socket, nil if it is not followed. A
+// cookie decides alone; without one the tuple, the namespace and the inode must
+// agree.
+func (t *table) find(o *tcp.Observation) *entry {
+	if o.Cookie != 0 {
+		if e := t.byCookie[cookieKey{o.Cookie, o.NetNS}]; e != nil {
+			return e
+		}
+	}
+	for e := t.byTuple[o.Tuple]; e != nil; e = e.next {
+		c := e.conn
+		if c.NetNS != o.NetNS || (o.Cookie != 0 && c.Cookie != 0) {
+			continue
+		}
+		if o.Has&c.Has&tcp.HasInode != 0 && o.Inode != c.Inode {
+			continue
+		}
+		// Without a cookie, a mini-socket and a full one of the same tuple are
+		// told apart by their kind.
+		if o.Cookie == 0 && c.Cookie == 0 && o.Mini != (e.role == roleHalfOpen || e.role == roleRemnant) {
+			continue
+		}
+		return e
+	}
+	return nil
+}
+
+// insert adds an entry whose conn is set.
+func (t *table) insert(e *entry) {
+	e.idx = len(t.entries)
+	t.entries = append(t.entries, e)
+	t.conns = append(t.conns, e.conn)
+	t.count[e.role]++
+	t.index(e)
+}
+
+func (t *table) index(e *entry) {
+	c := e.conn
+	if c.Cookie != 0 {
+		t.byCookie[cookieKey{c.Cookie, c.NetNS}] = e
+	}
+	e.next = t.byTuple[c.Tuple]
+	t.byTuple[c.Tuple] = e
+}
+
+func (t *table) unindex(e *entry) {
+	c := e.conn
+	if c.Cookie != 0 {
+		delete(t.byCookie, cookieKey{c.Cookie, c.NetNS})
+	}
+	head := t.byTuple[c.Tuple]
+	if head == e {
+		if e.next == nil {
+			delete(t.byTuple, c.Tuple)
+		} else {
+			t.byTuple[c.Tuple] = e.next
+		}
+	} else {
+		for p := head; p != nil; p = p.next {
+			if p.next == e {
+				p.next = e.next
+				break
+			}
+		}
+	}
+	e.next = nil
+}
+
+func (t *table) remove(e *entry) {
+	t.unindex(e)
+	t.count[e.role]--
+	last := len(t.entries) - 1
+	moved := t.entries[last]
+	t.entries[e.idx], t.conns[e.idx] = moved, moved.conn
+	moved.idx = e.idx
+	t.entries[last], t.conns[last] = nil, nil
+	t.entries, t.conns = t.entries[:last], t.conns[:last]
+	e.idx = -1
+}
+
+// write returns the entry's conn for changing, a copy if a reader may hold it.
+func (t *table) write(e *entry) *tcp.Conn {
+	if e.gen <= t.published {
+		c := *e.conn
+		e.conn = &c
+		if e.idx >= 0 {
+			t.conns[e.idx] = e.conn
+		}
+		e.gen = t.published + 1
+	}
+	return e.conn
+}

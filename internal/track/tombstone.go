@@ -1,0 +1,86 @@
+package track
+
+import "github.com/viewtcp/viewtcp/internal/tcp"
+
+// tombstones remember closed connections until a dump begun after their close
+// has ended: a dump that overlaps the close may still show the socket, which
+// must not come to life again; and the mini-socket that is left belongs to it.
+type tombstones struct {
+	byCookie map[cookieKey]*tombstone
+	byKey    map[tcp.Key]*tombstone
+	// queue is in order of closing.
+	queue []*tombstone
+	max   int
+}
+
+type tombstone struct {
+	conn   *tcp.Conn
+	closed int64
+}
+
+func newTombstones(limit int) tombstones {
+	return tombstones{byCookie: make(map[cookieKey]*tombstone), byKey: make(map[tcp.Key]*tombstone), max: limit}
+}
+
+func (t *tombstones) add(c *tcp.Conn, boot int64) {
+	if len(t.queue) >= t.max {
+		t.drop(len(t.queue) / 4)
+	}
+	s := &tombstone{conn: c, closed: boot}
+	t.queue = append(t.queue, s)
+	t.byKey[c.Key] = s
+	if c.Cookie != 0 {
+		t.byCookie[cookieKey{c.Cookie, c.NetNS}] = s
+	}
+}
+
+// find returns the closed connection that an observation is about. The cookie
+// decides; the tuple may be that of a new connection already, and names the old
+// one only for a mini-socket, which may have got a cookie of its own.
+func (t *tombstones) find(o *tcp.Observation) *tcp.Conn {
+	if o.Cookie != 0 {
+		if s := t.byCookie[cookieKey{o.Cookie, o.NetNS}]; s != nil {
+			return s.conn
+		}
+	}
+	if o.Mini && o.State != tcp.SynRecv {
+		if s := t.byKey[o.Key]; s != nil {
+			return s.conn
+		}
+	}
+	return nil
+}
+
+// expire forgets what closed before a pass that has now ended began, in the
+// namespaces that the pass covered.
+func (t *tombstones) expire(begin int64, covered func(netns uint32) bool) {
+	kept := t.queue[:0]
+	for _, s := range t.queue {
+		if s.closed < begin && covered(s.conn.NetNS) {
+			t.forget(s)
+		} else {
+			kept = append(kept, s)
+		}
+	}
+	clear(t.queue[len(kept):])
+	t.queue = kept
+}
+
+func (t *tombstones) drop(n int) {
+	for _, s := range t.queue[:n] {
+		t.forget(s)
+	}
+	rest := copy(t.queue, t.queue[n:])
+	clear(t.queue[rest:])
+	t.queue = t.queue[:rest]
+}
+
+func (t *tombstones) forget(s *tombstone) {
+	c := s.conn
+	if k := (cookieKey{c.Cookie, c.NetNS}); t.byCookie[k] == s {
+		delete(t.byCookie, k)
+	}
+	if t.byKey[c.Key] == s {
+		delete(t.byKey, c.Key)
+	}
+}
