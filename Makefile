@@ -63,10 +63,10 @@ test-privileged: ## test as root; what lacks rights fails instead of skipping
 .PHONY: lint
 lint: ## golangci-lint and clang-format, as pinned
 	@scripts/setup lint
-	$(LINT) run $(PKG)
-	@if [[ -z '$(BPF_C)' ]]; then :; \
-	elif command -v clang-format-16 >/dev/null; then (set -x; clang-format-16 --dry-run --Werror $(BPF_C)); \
-	else echo 'lint: BPF C not checked: clang-format-16 is missing' >&2; fi
+	@if [[ -z '$(BPF_C)' ]]; then c=0; \
+	elif command -v clang-format-16 >/dev/null; then (set -x; clang-format-16 --dry-run --Werror $(BPF_C)) && c=0 || c=$$?; \
+	else echo 'lint: BPF C not checked: clang-format-16 is missing' >&2; c=0; fi; \
+	(set -x; $(LINT) run $(PKG)) && exit $$c
 
 .PHONY: fmt
 fmt: ## format Go and BPF C
