@@ -111,10 +111,10 @@ var owners = []owner{
 	{path: "github.com/spf13/cobra", by: []string{"cmd/viewtcp"}, why: "only cmd reads flags"},
 	{path: "github.com/spf13/pflag", by: []string{"cmd/viewtcp"}, why: "only cmd reads flags"},
 	{path: "golang.org/x/term", by: []string{"cmd/viewtcp", "internal/tui"}, why: "only cmd knows of a terminal"},
-	{path: "golang.org/x/sys/unix", by: append([]string{"cmd/viewtcp"}, osPackages...), why: "system calls stay at the edge"},
+	{path: "golang.org/x/sys/unix", by: append([]string{"cmd/viewtcp", "internal/wire"}, osPackages...), why: "system calls stay at the edge; wire asks who its peer is"},
 	{path: "golang.org/x/sys/windows", by: []string{"cmd/viewtcp", "internal/osnet"}, why: "system calls stay at the edge", planned: true},
-	{path: "github.com/google/go-cmp", tests: true, why: "for tests"},
-	{path: "go.uber.org/goleak", tests: true, why: "for tests"},
+	{path: "github.com/google/go-cmp", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
+	{path: "go.uber.org/goleak", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
 
 	{path: "unsafe", by: osPackages, why: "only who talks to the kernel needs it"},
 	{path: "os/exec", by: []string{"cmd/viewtcp", "internal/tcptest"}, tests: true, why: "the product starts no programs; cmd may start itself in another role"},
