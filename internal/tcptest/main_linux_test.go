@@ -1,0 +1,5 @@
+package tcptest
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }

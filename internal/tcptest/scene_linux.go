@@ -1,0 +1,90 @@
+package tcptest
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// A Scene is a host's worth of real sockets: several hundred in several
+// namespaces, all states and families, with loss, quiet when NewScene returns.
+type Scene struct {
+	// Namespaces are the ones that the scene is in; nil is the own one. One of
+	// the others is kept alive by a process only.
+	Namespaces []*NetNS
+	// Sockets are those that are in a state on purpose.
+	Sockets []Socket
+	// Ledger is both ends of the connections that carried data.
+	Ledger Ledger
+}
+
+// NewScene makes the scene; it ends with the test. n is about the number of
+// connected sockets, besides a hundred in States. It needs root, ip, nft and
+// ss.
+func NewScene(t testing.TB, n int) *Scene {
+	t.Helper()
+	NeedRoot(t)
+	NeedPrograms(t, "ip", "nft", "ss")
+	s := &Scene{Namespaces: []*NetNS{nil}}
+	hold := func(h *Hold, err error) *Hold {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		l, err := h.Ledger()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Ledger = append(s.Ledger, l...)
+		return h
+	}
+	hold(HoldSockets(n / 2))
+	states := NewNetNS(t)
+	s.Namespaces = append(s.Namespaces, states)
+	s.Sockets = States(t, states)
+	alone := hold(HoldSocketsAlone(n/2, InNewNetNS()))
+	held, err := alone.Pairs[0].NetNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Namespaces = append(s.Namespaces, held)
+
+	a, b := NewNetNS(t), NewNetNS(t)
+	s.Namespaces = append(s.Namespaces, a, b)
+	l := Lossy(t, a, b, 20, 200<<10)
+	s.Ledger = append(s.Ledger, l...)
+	return s
+}
+
+// Lossy links two namespaces, opens count connections from a to b, sends bytes
+// over each of them and back while 5 % of all packets are lost, and keeps them.
+func Lossy(t testing.TB, a, b *NetNS, count, bytes int) Ledger {
+	t.Helper()
+	// Addresses for documentation: RFC 5737.
+	VethPair(t, a, b, netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24"))
+	server := Start(t, "server", ServerConfig{Addr: "192.0.2.2:0"}, InNetNS(b))
+	var at Listening
+	if err := server.Recv(&at); err != nil {
+		t.Fatal(err)
+	}
+	client := Start(t, "client", ClientConfig{To: at.Addr, Count: count, Send: 100}, InNetNS(a))
+	var l Ledger
+	if err := client.Recv(&l); err != nil {
+		t.Fatal(err)
+	}
+	undoA, undoB := Loss(t, a, 50, ""), Loss(t, b, 50, "")
+	if err := client.Call(Op{Op: "send", Bytes: bytes}, &l); err != nil {
+		t.Fatal(err)
+	}
+	undoA()
+	undoB()
+	var ends Ledger
+	if err := server.Call(Op{Op: "ledger"}, &ends); err != nil {
+		t.Fatal(err)
+	}
+	return append(l, ends...)
+}
