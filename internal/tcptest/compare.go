@@ -111,8 +111,9 @@ type CompareOptions struct {
 	KnownOnly bool
 	// SkipValues compares the set of sockets, states and addresses only.
 	SkipValues bool
-	// Ignore leaves out sockets that the test has no part in.
-	Ignore func(local, remote netip.AddrPort) bool
+	// Ignore leaves out sockets that the test has no part in. It is asked about
+	// rows of both sides; those of ss have the same keys.
+	Ignore func(Row) bool
 }
 
 // Compare holds rows against two runs of ss, one before and one after the rows
@@ -151,15 +152,16 @@ func Compare(got []Row, before, after []SSRow, opts CompareOptions) []Diff {
 	return diffs
 }
 
-func (o *CompareOptions) ignored(row Row) bool {
-	if o.Ignore == nil {
-		return false
-	}
+func (o *CompareOptions) ignored(row Row) bool { return o.Ignore != nil && o.Ignore(row) }
+
+// Ends returns the row's addresses; the remote one is :: or 0.0.0.0 and port 0
+// where there is none.
+func (r Row) Ends() (local, remote netip.AddrPort) {
 	end := func(side string) netip.AddrPort {
-		ip, _ := netip.ParseAddr(row.text(side + "_ip"))
-		return netip.AddrPortFrom(ip, uint16(row.num(side+"_port")))
+		ip, _ := netip.ParseAddr(r.text(side + "_ip"))
+		return netip.AddrPortFrom(ip, uint16(r.num(side+"_port")))
 	}
-	return o.Ignore(end("local"), end("remote"))
+	return end("local"), end("remote")
 }
 
 func (o *CompareOptions) key(row Row) string {
@@ -255,7 +257,8 @@ func checkMini(row Row, r *SSRow) []Diff {
 	var diffs []Diff
 	for _, t := range ssTokens {
 		for _, k := range t.keys {
-			if row.has(k) {
+			// A request socket counts how often its SYN-ACK was sent again.
+			if row.has(k) && k != "retransmits" {
 				diffs = append(diffs, Diff{Socket: r.Key(), Field: k, Got: row.text(k) + " of a socket without metrics"})
 			}
 		}

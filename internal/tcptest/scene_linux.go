@@ -15,6 +15,19 @@ type Scene struct {
 	Sockets []Socket
 	// Ledger is both ends of the connections that carried data.
 	Ledger Ledger
+
+	host   uint32
+	inodes map[uint32]bool
+	ends   map[[2]netip.AddrPort]bool
+}
+
+// Foreign reports whether a row has no part in the scene: its namespace is
+// another, or it is the own one, where the machine's other programs have
+// connections too. It is for CompareOptions.Ignore.
+func (s *Scene) Foreign(row Row) bool {
+	ns := uint32(row.num("netns"))
+	local, remote := row.Ends()
+	return !s.inodes[ns] || (ns == s.host && !s.ends[[2]netip.AddrPort{local, remote}])
 }
 
 // NewScene makes the scene; it ends with the test. n is about the number of
@@ -57,6 +70,17 @@ func NewScene(t testing.TB, n int) *Scene {
 	s.Namespaces = append(s.Namespaces, a, b)
 	l := Lossy(t, a, b, 20, 200<<10)
 	s.Ledger = append(s.Ledger, l...)
+
+	if s.host, err = HostNetNS(); err != nil {
+		t.Fatal(err)
+	}
+	s.inodes, s.ends = map[uint32]bool{s.host: true}, map[[2]netip.AddrPort]bool{}
+	for _, n := range s.Namespaces[1:] {
+		s.inodes[n.Inode()] = true
+	}
+	for _, e := range s.Ledger {
+		s.ends[[2]netip.AddrPort{e.Local, e.Remote}] = true
+	}
 	return s
 }
 
