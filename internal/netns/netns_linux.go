@@ -42,8 +42,9 @@ func Open(path string) (Namespace, error) {
 
 // List returns the namespaces that processes are in or that are bind-mounted
 // where this process can see it, its own first. hidden counts the processes
-// whose namespace could not be read for lack of rights. A namespace that only a
-// descriptor or an unlisted thread keeps alive is not found.
+// whose namespace could not be read for lack of rights and is none of those
+// that other processes are in. A namespace that only a descriptor or an unlisted
+// thread keeps alive is not found.
 func List() (list []Namespace, hidden int, err error) {
 	self, err := Self()
 	if err != nil {
@@ -71,6 +72,7 @@ func List() (list []Namespace, hidden int, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("listing processes: %w", err)
 	}
+	var denied []string
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
 			continue
@@ -79,7 +81,7 @@ func List() (list []Namespace, hidden int, err error) {
 		link, err := os.Readlink(path)
 		switch {
 		case errors.Is(err, os.ErrPermission):
-			hidden++
+			denied = append(denied, name)
 		case err == nil:
 			if ino, ok := parseLink(link); ok {
 				add(ino, path)
@@ -87,7 +89,34 @@ func List() (list []Namespace, hidden int, err error) {
 		}
 	}
 	slices.SortFunc(list[1:], func(a, b Namespace) int { return cmp.Compare(a.Inode, b.Inode) })
-	return list, hidden, nil
+	return list, countHidden(list, denied), nil
+}
+
+// countHidden counts the processes of denied that are in no namespace of list.
+// Everyone may look at /proc/PID/net, where each namespace has files of its own:
+// equal inode numbers are the same namespace, whichever that is.
+func countHidden(list []Namespace, denied []string) (hidden int) {
+	if len(denied) == 0 {
+		return 0
+	}
+	known := make(map[uint32]bool, len(list))
+	for _, ns := range list {
+		if dir, ok := strings.CutSuffix(ns.Path, "/ns/net"); ok {
+			if ino, err := inode(dir + "/net/tcp"); err == nil {
+				known[ino] = true
+			}
+		}
+	}
+	for _, name := range denied {
+		ino, err := inode("/proc/" + name + "/net/tcp")
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil || !known[ino] {
+			hidden++
+		}
+	}
+	return hidden
 }
 
 // eachMount calls add for every mounted network namespace of a mountinfo file
