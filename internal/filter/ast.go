@@ -159,7 +159,7 @@ func (r Ref) Kind() tcp.Kind {
 }
 
 var (
-	endAddrNames = [...]string{"", "src", "dst", "host", "client", "server"}
+	endAddrNames = [...]string{"", "src", "dst", "addr", "client", "server"}
 	endPortNames = [...]string{"", "sport", "dport", "port", "client port", "server port"}
 	endV4Names   = [...]string{"", "ip.src", "ip.dst", "ip.addr", "", ""}
 	endV6Names   = [...]string{"", "ipv6.src", "ipv6.dst", "ipv6.addr", "", ""}

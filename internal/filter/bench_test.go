@@ -39,15 +39,15 @@ const (
 	selective = "sport = :443 and process nginx and rtt > 50ms and retransmits > 3 and state established"
 	// worstCase evaluates five terms of every row.
 	worstCase = "state connected and sport = :443 and remote 198.51.0.0/16 and rtt > 5ms and retransmits < 100"
-	// texts does so with texts and regular expressions.
-	texts = `process == nginx and user == www-data and exe ~ "^/usr/sbin/" and process ~ "g.n" and direction inbound`
+	// textual does so with texts and regular expressions.
+	textual = `process == nginx and user == www-data and exe ~ "^/usr/sbin/" and process ~ "g.n" and direction inbound`
 )
 
 func BenchmarkFilter(b *testing.B) {
 	const n = 10_000
 	conns := rows(n)
 	for _, bm := range []struct{ name, text string }{
-		{"realistic", realistic}, {"selective", selective}, {"worst", worstCase}, {"texts", texts},
+		{"realistic", realistic}, {"selective", selective}, {"worst", worstCase}, {"texts", textual},
 	} {
 		b.Run(fmt.Sprintf("%s/rows=%d", bm.name, n), func(b *testing.B) {
 			f, err := Parse(bm.text)

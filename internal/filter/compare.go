@@ -197,6 +197,7 @@ func (p *parser) set(r Ref, name token, neg bool) Node {
 		case tokEOF:
 			p.expectRef(wantValue, r)
 			return p.fail(open, "this set is never closed", "")
+		default:
 		}
 		item, ok := p.item(r, name)
 		if !ok {

@@ -164,6 +164,7 @@ func compileCompare(n *Compare) predicate {
 		if n.Ref.Field == nil {
 			return compilePort(n.Ref, []numRange{rangeOf(n.Op, n.Value.Num)}, n.Op)
 		}
+	default:
 	}
 	r := rangeOf(n.Op, n.Value.Num)
 	return number(n.Ref.Field, r, n.Op == Ne)
@@ -183,6 +184,7 @@ func compileIn(n *In) predicate {
 			rs = append(rs, spanRange(s))
 		}
 		return compileAddr(n.Ref, rs, op)
+	default:
 	}
 	var rs []numRange
 	for _, s := range n.Items {

@@ -162,6 +162,7 @@ func compileAddr(r Ref, ranges []addrRange, op Op) predicate {
 			a, ok := clientAddr(c, server)
 			return ok && in(number128(a)) != neg
 		}
+	default:
 	}
 	every := op == Ne || op == AllEq
 	return func(c *tcp.Conn) bool {

@@ -226,6 +226,7 @@ func compilePort(r Ref, ranges []numRange, op Op) predicate {
 			p := clientPort(c, server)
 			return p != 0 && in(p) != neg
 		}
+	default:
 	}
 	switch op {
 	case Ne, AllEq:

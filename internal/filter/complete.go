@@ -43,7 +43,8 @@ func Complete(text string, cursor int) []string {
 		start--
 	}
 	partial := text[start:cursor]
-	p := newParser(text[:start], Options{})
+	// The colon before the name of a port is part of what is completed.
+	p := newParser(strings.TrimSuffix(text[:start], ":"), Options{})
 	p.parse()
 	if p.want == 0 {
 		return nil

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,15 +36,7 @@ func (t token) is(w string) bool { return t.kind == tokWord && strings.EqualFold
 
 // op reports whether t is one of the operators.
 func (t token) op(ops ...string) bool {
-	if t.kind != tokOp {
-		return false
-	}
-	for _, o := range ops {
-		if t.text == o {
-			return true
-		}
-	}
-	return false
+	return t.kind == tokOp && slices.Contains(ops, t.text)
 }
 
 // operators, longest first among those that begin alike.
@@ -102,7 +95,7 @@ func lexOne(text string, i int) (token, *Error) {
 	if (c == 'r' || c == 'R') && i+1 < len(text) && (text[i+1] == '"' || text[i+1] == '\'') {
 		return lexString(text, i, i+2, true)
 	}
-	if c == '[' && bracketAddr(text, i) > 0 {
+	if c == '[' && (i == 0 || !wordByte(text[i-1])) && bracketAddr(text, i) > 0 {
 		return lexWord(text, i)
 	}
 	if k, ok := punctuation[c]; ok {

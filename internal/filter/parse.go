@@ -292,6 +292,7 @@ func (p *parser) word(t token) Node {
 // an ID, or what repeats the pcap-filter primitive before it.
 func (p *parser) bareValue(t token, again *primitive) (Node, bool) {
 	if again != nil && again.takes(p, t) {
+		p.again = again
 		return p.primitiveValue(t, *again), true
 	}
 	if looksLikeAddr(t.text) {

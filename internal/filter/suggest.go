@@ -16,7 +16,7 @@ func nearest(word string, candidates []string) string {
 	best, bestDist := "", max(1, len(word)/3)+1
 	for _, c := range candidates {
 		low := strings.ToLower(c)
-		if d := len(low) - len(word); d >= bestDist || -d >= bestDist {
+		if d := len(low) - len(word); d > bestDist || -d > bestDist {
 			continue
 		}
 		d := distance(word, low)

@@ -13,7 +13,7 @@ type decimal struct {
 }
 
 // cutDecimal splits s into a leading number and the rest. ok is false when s
-// does not begin with a digit or the number has more than 18 digits.
+// does not begin with a digit or the digits do not fit 64 bits.
 func cutDecimal(s string) (d decimal, rest string, ok bool) {
 	digits, dot, i := 0, false, 0
 	for ; i < len(s); i++ {
@@ -25,10 +25,12 @@ func cutDecimal(s string) (d decimal, rest string, ok bool) {
 		if !isDigit(c) {
 			break
 		}
-		if digits++; digits > 19 || d.mant > (1<<64-10)/10 {
+		hi, lo := bits.Mul64(d.mant, 10)
+		lo, carry := bits.Add64(lo, uint64(c-'0'), 0)
+		if digits++; hi != 0 || carry != 0 {
 			return d, s, false
 		}
-		d.mant = d.mant*10 + uint64(c-'0')
+		d.mant = lo
 		if dot {
 			d.frac++
 		}
