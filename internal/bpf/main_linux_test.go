@@ -1,0 +1,9 @@
+package bpf
+
+import (
+	"testing"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest"
+)
+
+func TestMain(m *testing.M) { tcptest.Main(m) }

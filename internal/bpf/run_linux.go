@@ -1,0 +1,248 @@
+//go:build 386 || amd64 || arm64
+
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+// drainEvery is the longest that an event waits in the ring. The kernel wakes
+// the reader earlier only when the ring is a quarter full.
+const drainEvery = 20 * time.Millisecond
+
+// reconcileEvery is the least time between two full passes made because
+// something was lost.
+const reconcileEvery = 2 * time.Second
+
+// drops is what the programs could not write: struct drops of bpf/record.h.
+type drops struct {
+	Closes, BytesSent, BytesReceived, Events uint64
+}
+
+// run is the state of one Run.
+type run struct {
+	s      *Source
+	ring   *ringbuf.Reader
+	record ringbuf.Record
+	// misses is how often the programs were left out, because they would have
+	// interrupted themselves.
+	misses uint64
+	// foreign says that there are namespaces other than the home one.
+	foreign bool
+	// lost says that something was lost since the last full pass.
+	lost                bool
+	lastFull, lastDelta time.Time
+}
+
+// Run reports all sockets, then what happens. It must not be called on a
+// source that was made for snapshots.
+func (s *Source) Run(ctx context.Context, sink tcp.Sink) (err error) {
+	if s.cfg.Snapshot {
+		return fmt.Errorf("events of a source made for snapshots: %w", tcp.ErrNotSupported)
+	}
+	s.batch.start(sink, s.cfg.Now, s.hz, s.home.Inode)
+	r := &run{s: s}
+	r.ring, err = ringbuf.NewReader(s.maps[collectorMapRing])
+	if err != nil {
+		return fmt.Errorf("opening the ring: %w", err)
+	}
+	defer r.ring.Close()
+	links, err := s.attachAll()
+	defer func() {
+		for _, l := range links {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := r.baseline(); err != nil {
+		return err
+	}
+	return r.loop(ctx)
+}
+
+// attachAll attaches every hook that was loaded.
+func (s *Source) attachAll() ([]link.Link, error) {
+	links := make([]link.Link, 0, len(hooks))
+	for _, name := range hooks {
+		l, err := s.attach(name)
+		switch {
+		case err == nil:
+			links = append(links, l)
+		case required[name]:
+			return links, err
+		default:
+			s.cfg.Logger.Warn("a program is not attached", "program", name, "error", err)
+		}
+	}
+	return links, nil
+}
+
+// loop alternates between the ring and walks until ctx ends.
+func (r *run) loop(ctx context.Context) error {
+	if err := r.full(ctx); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if err := r.drain(time.Now().Add(drainEvery)); err != nil {
+			return err
+		}
+		now := time.Now()
+		switch {
+		case now.Sub(r.lastFull) >= r.s.cfg.FullEvery,
+			r.lost && now.Sub(r.lastFull) >= reconcileEvery:
+			if err := r.full(ctx); err != nil {
+				return err
+			}
+		case now.Sub(r.lastDelta) >= r.s.cfg.DeltaEvery:
+			if err := r.delta(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	// What happened before the end belongs to it.
+	return r.drain(time.Now())
+}
+
+// full walks everything. The ring is emptied before, so that few events are
+// older than what the walk shows.
+func (r *run) full(ctx context.Context) error {
+	if !r.lastFull.IsZero() {
+		if err := r.drain(time.Now()); err != nil {
+			return err
+		}
+	}
+	r.lost = false
+	foreign, err := r.s.fullPass(ctx)
+	if err != nil {
+		return err
+	}
+	r.foreign, r.s.batch.foreign = foreign, false
+	r.lastFull = time.Now()
+	r.lastDelta = r.lastFull
+	return nil
+}
+
+func (r *run) delta(ctx context.Context) error {
+	if err := r.drain(time.Now()); err != nil {
+		return err
+	}
+	err := r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign)
+	r.lastDelta = time.Now()
+	if err != nil {
+		return err
+	}
+	return r.checkMisses()
+}
+
+// drain sends what is in the ring until the deadline, then what was lost. With
+// a deadline that has passed it sends what is there now.
+func (r *run) drain(deadline time.Time) error {
+	b := &r.s.batch
+	b.begin(tcp.PassEvents)
+	r.ring.SetDeadline(deadline)
+	end := time.Now().Add(4 * drainEvery)
+	for {
+		err := r.ring.ReadInto(&r.record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("reading the ring: %w", err)
+		}
+		if err := b.addEvent(r.record.RawSample); err != nil {
+			return err
+		}
+		// Under a load without end the walks must get their turn.
+		if len(b.batch.Observations) == batchSize && time.Now().After(end) {
+			break
+		}
+	}
+	lost, err := r.losses()
+	if err != nil {
+		return err
+	}
+	if lost.Any() {
+		r.lost = true
+		b.batch.Lost = lost
+	}
+	if len(b.batch.Observations) == 0 && !lost.Any() {
+		return nil
+	}
+	return b.send()
+}
+
+// checkMisses reports a loss that cannot be counted: the kernel leaves a program
+// out when a softirq calls it while it runs on the same CPU.
+func (r *run) checkMisses() error {
+	misses, err := r.s.recursionMisses()
+	if err != nil || misses == r.misses {
+		return err
+	}
+	r.misses, r.lost = misses, true
+	b := &r.s.batch
+	b.begin(tcp.PassEvents)
+	b.batch.Lost.Unknown = true
+	return b.send()
+}
+
+// recursionMisses sums the misses of the programs that report events.
+func (s *Source) recursionMisses() (uint64, error) {
+	var sum uint64
+	for _, name := range hooks {
+		p := s.programs[name]
+		if p == nil || name == collectorProgOnReceive || name == collectorProgOnSend {
+			continue
+		}
+		stats, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("reading the statistics of %s: %w", describe(name), err)
+		}
+		sum += stats.RecursionMisses
+	}
+	return sum, nil
+}
+
+// baseline forgets what an earlier run lost.
+func (r *run) baseline() error {
+	if _, err := r.losses(); err != nil {
+		return err
+	}
+	var err error
+	r.misses, err = r.s.recursionMisses()
+	return err
+}
+
+// losses returns what the programs could not write since it was last called.
+func (r *run) losses() (tcp.Loss, error) {
+	s := r.s
+	var each []drops
+	if err := s.maps[collectorMapDropped].Lookup(uint32(0), &each); err != nil {
+		return tcp.Loss{}, fmt.Errorf("reading what was dropped: %w", err)
+	}
+	var sum drops
+	for _, d := range each {
+		sum.Closes += d.Closes
+		sum.BytesSent += d.BytesSent
+		sum.BytesReceived += d.BytesReceived
+		sum.Events += d.Events
+	}
+	lost := tcp.Loss{
+		Closes:        sum.Closes - s.drops.Closes,
+		BytesSent:     sum.BytesSent - s.drops.BytesSent,
+		BytesReceived: sum.BytesReceived - s.drops.BytesReceived,
+		Events:        sum.Events - s.drops.Events,
+	}
+	s.drops = sum
+	return lost, nil
+}
