@@ -93,7 +93,8 @@ var stateGroups = map[string]StateSet{
 // stateSpellings are spellings which folding of case, '-' and '_' does not reach.
 var stateSpellings = map[string]State{
 	"estab": Established, "listening": Listen, "unconn": Closed, "close": Closed,
-	"synrcv": SynRecv, "synreceived": SynRecv, "syn": SynSent,
+	"synrcv": SynRecv, "synrcvd": SynRecv, "synreceived": SynRecv, "newsynrecv": SynRecv,
+	"syn": SynSent,
 }
 
 // ParseState finds the states that a name stands for: RFC 9293, the kernel, ss

@@ -1,0 +1,3 @@
+package tcp
+
+//go:generate go run ./gen ../../docs/fields.md
