@@ -210,6 +210,16 @@ func (k *socketKeeper) all() {
 	k.keep(a, tcp.Established)
 	k.keep(b, tcp.Established)
 
+	// A full receive window: data in flight, unsent, and probes of the window.
+	a, b = k.pair(plain, portPlain)
+	k.fail(unix.SetNonblock(a, true))
+	_, err = writeFull(a, make([]byte, 64<<20))
+	if !errors.Is(err, unix.EAGAIN) {
+		k.fail(fmt.Errorf("filling a window: %w", err))
+	}
+	k.keep(a, tcp.Established)
+	k.keep(b, tcp.Established)
+
 	k.halfOpen(portNoSYN, tcp.SynSent)
 	k.halfOpen(portNoSYNACK, tcp.SynRecv)
 
