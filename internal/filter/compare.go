@@ -122,6 +122,9 @@ func (p *parser) relationTo(r Ref, name token, op Op) Node {
 		if r.Kind() == tcp.KindAddr && !item.Lo.Prefix.IsSingleIP() {
 			return p.fail(first, "a network has no place in an order: use == or in", "")
 		}
+		if r.Kind() == tcp.KindPort && !item.isSingle() {
+			return p.fail(first, "a range has no place in an order: use == or in", "")
+		}
 		// A day counts from its beginning.
 		return &Compare{Ref: r, Op: op, Value: item.Lo}
 	}
@@ -240,6 +243,9 @@ func (p *parser) item(r Ref, name token) (Span, bool) {
 		return Span{}, false
 	}
 	if p.peek().kind != tokDots {
+		if r.Kind() == tcp.KindPort {
+			return p.span(r, first, lo, lo)
+		}
 		return lo, true
 	}
 	dots := p.next()

@@ -51,7 +51,7 @@ func TestComplete(t *testing.T) {
 			if !slices.IsSorted(got) {
 				t.Errorf("not sorted: %q", got)
 			}
-			for _, w := range strings.Fields(tt.want) {
+			for w := range strings.FieldsSeq(tt.want) {
 				w, absent := strings.CutPrefix(w, "!")
 				if w == "" || w == "~" && absent { // "!" begins no word that is offered
 					w = "!" + w

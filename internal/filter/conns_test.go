@@ -15,11 +15,11 @@ func stamp(t time.Time) tcp.Stamp {
 	return tcp.Stamp{Wall: t.UnixNano(), Boot: t.UnixNano() - now.Add(-time.Hour*24*30).UnixNano()}
 }
 
-func addr(t testing.TB, s string) tcp.Addr {
-	t.Helper()
+func addr(tb testing.TB, s string) tcp.Addr {
+	tb.Helper()
 	a, err := tcp.AddrOf(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
@@ -33,11 +33,11 @@ func addr(t testing.TB, s string) tcp.Addr {
 //	dead    a closed connection that was refused
 //	tw      a TIME_WAIT remnant, no process
 //	pcap    a connection of a capture, direction unknown
-func named(t testing.TB) map[string]*tcp.Conn {
-	t.Helper()
+func named(tb testing.TB) map[string]*tcp.Conn {
+	tb.Helper()
 	return map[string]*tcp.Conn{
 		"web": {
-			Key: tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "192.0.2.1"), Remote: addr(t, "198.51.100.7"), LocalPort: 443, RemotePort: 51000}, NetNS: 4026531840},
+			Key: tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "192.0.2.1"), Remote: addr(tb, "198.51.100.7"), LocalPort: 443, RemotePort: 51000}, NetNS: 4026531840},
 			ID:  0x1234567890abcdef, State: tcp.Established, Direction: tcp.Inbound, Source: tcp.SourceEBPF,
 			Attribution: tcp.AttributionExact, Complete: true, OpenedExact: true,
 			Opened: stamp(now.Add(-5 * time.Minute)), Updated: stamp(now),
@@ -51,7 +51,7 @@ func named(t testing.TB) map[string]*tcp.Conn {
 			Metrics: tcp.Metrics{RTT: 60_000, RTTVar: 2000, MinRTT: 12_000, Retransmits: 5, SegmentsSent: 100, BytesSent: 2_000_000, BytesReceived: 3000, CC: tcp.MakeCC("bbr"), DeliveryRate: 1_250_000, AppLimited: true},
 		},
 		"curl": {
-			Key: tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "2001:db8::99"), Remote: addr(t, "2001:db8::1"), LocalPort: 40000, RemotePort: 443}},
+			Key: tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "2001:db8::99"), Remote: addr(tb, "2001:db8::1"), LocalPort: 40000, RemotePort: 443}},
 			ID:  2, State: tcp.Established, Direction: tcp.Outbound, Source: tcp.SourceEBPF, IPv6: true,
 			Opened: stamp(now.Add(-26 * time.Hour)), Updated: stamp(now),
 			Process: &tcp.Process{ProcessID: tcp.ProcessID{PID: 99, Start: 1}, Name: "my app", Exe: "/usr/bin/curl", User: "ann"},
@@ -60,25 +60,25 @@ func named(t testing.TB) map[string]*tcp.Conn {
 			Metrics: tcp.Metrics{RTT: 400_000, Retransmits: 0, BytesSent: 64 << 10},
 		},
 		"ssh": {
-			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "2001:db8::99"), Remote: addr(t, "2001:db8:1::7"), LocalPort: 22, RemotePort: 50022}},
+			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "2001:db8::99"), Remote: addr(tb, "2001:db8:1::7"), LocalPort: 22, RemotePort: 50022}},
 			State: tcp.FinWait2, Direction: tcp.Inbound,
 		},
 		"listen": {
-			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "0.0.0.0"), LocalPort: 22}},
+			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "0.0.0.0"), LocalPort: 22}},
 			State: tcp.Listen, Direction: tcp.Listening, Source: tcp.SourceNetlink,
 			Has: tcp.HasAcceptQueue | tcp.HasBacklog, Metrics: tcp.Metrics{AcceptQueue: 90, Backlog: 100},
 		},
 		"dead": {
-			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "10.0.0.5"), Remote: addr(t, "10.0.0.1"), LocalPort: 40001, RemotePort: 8080}},
+			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "10.0.0.5"), Remote: addr(tb, "10.0.0.1"), LocalPort: 40001, RemotePort: 8080}},
 			State: tcp.Closed, Direction: tcp.Outbound, Reason: tcp.CloseRefused, ClosedBy: tcp.SideRemote, SawReset: true,
 			Opened: stamp(now.Add(-24*time.Hour - time.Second)), Closed: stamp(now.Add(-24 * time.Hour)),
 		},
 		"tw": {
-			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "10.0.0.5"), Remote: addr(t, "10.1.2.3"), LocalPort: 40002, RemotePort: 80}},
+			Key:   tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "10.0.0.5"), Remote: addr(tb, "10.1.2.3"), LocalPort: 40002, RemotePort: 80}},
 			State: tcp.TimeWait, Direction: tcp.Outbound, Remnant: true, Reason: tcp.CloseFIN, ClosedBy: tcp.SideLocal, Source: tcp.SourceProcfs,
 		},
 		"pcap": {
-			Key:    tcp.Key{Tuple: tcp.Tuple{Local: addr(t, "203.0.113.1"), Remote: addr(t, "203.0.113.2"), LocalPort: 5000, RemotePort: 8443}},
+			Key:    tcp.Key{Tuple: tcp.Tuple{Local: addr(tb, "203.0.113.1"), Remote: addr(tb, "203.0.113.2"), LocalPort: 5000, RemotePort: 8443}},
 			Source: tcp.SourceCapture,
 			Names:  &tcp.Names{Observer: "tap0", Interface: "eth1"},
 			Packets: &tcp.PacketStats{

@@ -131,6 +131,23 @@ state has no order: use ==, != or in
 this range is empty: its end is before its beginning
   port 90-80
        ^~~~~`},
+	{"dport = 90-80", `
+this range is empty: its end is before its beginning
+  dport = 90-80
+          ^~~~~`},
+	{"dport > 80-90", `
+a range has no place in an order: use == or in
+  dport > 80-90
+          ^~~~~`},
+	{"https", `
+"https" is the name of a port: it needs the word port before it
+  https
+  ^~~~~
+did you mean port https?`},
+	{"process ~ ^nginx", `
+unexpected character "^"; a regular expression goes in quotes
+  process ~ ^nginx
+            ^`},
 	{"rtt in {9ms..5ms}", `
 this range is empty: its end is before its beginning
   rtt in {9ms..5ms}

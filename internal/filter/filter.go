@@ -52,12 +52,49 @@ func ParseWith(text string, o Options) (*Filter, error) {
 	return &Filter{text: text, root: root, pred: compile(root)}, nil
 }
 
-// ParseArgs parses the arguments of a command line, joined by blanks.
+// ParseArgs parses the arguments of a command line, joined by blanks. Where that
+// does not parse, but does with quotes around arguments that a shell took them
+// from (process "my app", process ~ "^nginx"), that is what is meant.
 func ParseArgs(args []string) (*Filter, error) { return ParseArgsWith(args, Options{}) }
 
 // ParseArgsWith is ParseArgs with Options.
 func ParseArgsWith(args []string, o Options) (*Filter, error) {
-	return ParseWith(strings.Join(args, " "), o)
+	f, err := ParseWith(strings.Join(args, " "), o)
+	if err == nil || len(args) < 2 {
+		return f, err
+	}
+	for _, blanks := range []bool{false, true} {
+		if quoted, err := ParseWith(requote(args, blanks), o); err == nil {
+			return quoted, nil
+		}
+	}
+	return nil, err
+}
+
+// requote joins arguments with quotes around those that stand after a relation
+// for texts and, with blanks, around those that have blanks in them.
+func requote(args []string, blanks bool) string {
+	var b []byte
+	for i, a := range args {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		if !strings.ContainsAny(a, `"'`) && (i > 0 && textRelation(args[i-1]) || blanks && strings.ContainsAny(a, " \t")) {
+			b = appendQuoted(b, a)
+		} else {
+			b = append(b, a...)
+		}
+	}
+	return string(b)
+}
+
+func textRelation(s string) bool {
+	switch strings.ToLower(s) {
+	case "~", "~*", "=~", "!~", "!~*", "matches", "contains":
+		return true
+	default:
+		return false
+	}
 }
 
 // Match reports whether the expression holds for c. It does not allocate.

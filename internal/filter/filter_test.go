@@ -41,6 +41,25 @@ func TestParseArgs(t *testing.T) {
 			t.Errorf("%q does not match", args)
 		}
 	}
+	// Quotes that the shell took away are put back where nothing else parses.
+	for want, args := range map[string][]string{
+		`process == "my app"`:                       {"process", "my app"},
+		`process in {"my app", "x"}`:                {"process", "in", `{"my app",`, "x}"},
+		`process ~ "^nginx"`:                        {"process", "~", "^nginx"},
+		`process !~* "^a b$" and pid == 1`:          {"process", "!~*", "^a b$", "pid", "1"},
+		`cmdline contains "--x=(1)" and port == 80`: {"cmdline", "contains", "--x=(1)", "port 80"},
+		`state == ESTABLISHED and dport == 443`:     {"state established", "and dport = :443"},
+	} {
+		f, err := ParseArgs(args)
+		if err != nil || f.String() != want {
+			t.Errorf("%q: got %v, %v; want %s", args, f, err, want)
+		}
+	}
+	// When nothing helps, the error is that of the plain text.
+	_, err := ParseArgs([]string{"process", "my app", "rttt", ">", "5ms"})
+	if err == nil || !strings.Contains(err.Error(), `"app"`) {
+		t.Errorf("got %v", err)
+	}
 	if _, err := ParseArgsWith([]string{"opened", ">", "now-1h"}, Options{Now: now}); err != nil {
 		t.Error(err)
 	}

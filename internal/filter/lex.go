@@ -158,7 +158,11 @@ func lexWord(text string, i int) (token, *Error) {
 	}
 	if j == i {
 		_, n := utf8.DecodeRuneInString(text[i:])
-		return token{}, &Error{Text: text, Pos: i, End: i + n, Msg: "unexpected character " + quote(text[i:i+n])}
+		msg := "unexpected character " + quote(text[i:i+n])
+		if text[i] == '^' {
+			msg += "; a regular expression goes in quotes"
+		}
+		return token{}, &Error{Text: text, Pos: i, End: i + n, Msg: msg}
 	}
 	return token{kind: tokWord, text: text[i:j], pos: i, end: j}, nil
 }

@@ -51,7 +51,8 @@ func (p *parser) value(r Ref, name token, text string) (s Span, msg, suggestion 
 			msg, suggestion = checkFamily(r, v)
 		}
 	case tcp.KindPort:
-		v.Num, msg, suggestion = p.portValue(text)
+		lo, hi, suggestion, msg := p.portRange(text)
+		return Span{Lo: Value{Num: lo}, Hi: Value{Num: hi}}, msg, suggestion
 	case tcp.KindBool:
 		b, ok := parseBool(text)
 		if !ok {

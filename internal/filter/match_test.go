@@ -71,6 +71,9 @@ var forms = []struct{ text, canonical, match string }{
 	{"dport = :443 || sport = :443", "dport == 443 or sport == 443", "curl web"},
 	{"dport = :443 & state estab", "dport == 443 and state == ESTABLISHED", "curl"},
 	{"dport = :443 && state estab", "dport == 443 and state == ESTABLISHED", "curl"},
+	{"dport = 8000-9000", "dport in {8000..9000}", "dead pcap"},
+	{"dport in {80, 8000-9000}", "dport in {80, 8000..9000}", "dead pcap tw"},
+	{"dport != 8000-9000", "dport not in {8000..9000}", "curl ssh tw web"},
 	{"dport = 443 or 80", "dport == 443 or dport == 80", "curl tw"},
 
 	// ss: hosts.

@@ -318,6 +318,9 @@ func (p *parser) unknown(t token, low string) Node {
 	if msg := refusedPrefix(low); msg != "" {
 		return p.fail(t, msg, "")
 	}
+	if _, ok := p.port(t.text); ok {
+		return p.fail(t, quote(t.text)+" is the name of a port: it needs the word port before it", "port "+low)
+	}
 	if s := nearest(low, operandWords()); s != "" {
 		return p.fail(t, "unknown field or word "+quote(t.text), s)
 	}

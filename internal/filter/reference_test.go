@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -40,20 +41,20 @@ func reference(n Node, c *tcp.Conn) bool {
 		return len(values(n.Ref, c)) > 0
 	case *Compare:
 		holds := func(v Value) bool {
-			d, comparable := order(n.Ref, v, n.Value)
+			d, ordered := order(n.Ref, v, n.Value)
 			switch n.Op {
 			case Eq, AllEq:
 				return same(n.Ref, v, single(n.Value))
 			case Ne, AnyNe:
 				return !same(n.Ref, v, single(n.Value))
 			case Lt:
-				return comparable && d < 0
+				return ordered && d < 0
 			case Le:
-				return comparable && d <= 0
+				return ordered && d <= 0
 			case Gt:
-				return comparable && d > 0
+				return ordered && d > 0
 			default:
-				return comparable && d >= 0
+				return ordered && d >= 0
 			}
 		}
 		return quantify(values(n.Ref, c), n.Op == Ne || n.Op == AllEq, holds)
@@ -71,8 +72,13 @@ func reference(n Node, c *tcp.Conn) bool {
 		if n.Fold {
 			p = "(?i)" + p
 		}
-		re := regexp.MustCompile(p)
-		return quantify(values(n.Ref, c), false, func(v Value) bool { return re.MatchString(v.Str) != n.Negate })
+		re, ok := compiled.Load(p)
+		if !ok {
+			// One is kept: the connections come one after the other.
+			compiled.Clear()
+			re, _ = compiled.LoadOrStore(p, regexp.MustCompile(p))
+		}
+		return quantify(values(n.Ref, c), false, func(v Value) bool { return re.(*regexp.Regexp).MatchString(v.Str) != n.Negate })
 	case *Contains:
 		return quantify(values(n.Ref, c), false, func(v Value) bool { return strings.Contains(v.Str, n.Text) })
 	case *Ratio:
@@ -108,6 +114,9 @@ func reference(n Node, c *tcp.Conn) bool {
 	}
 	return false
 }
+
+// compiled is the regular expression that reference saw last.
+var compiled sync.Map
 
 func quantify(vs []Value, every bool, holds func(Value) bool) bool {
 	for _, v := range vs {
@@ -156,6 +165,7 @@ func values(r Ref, c *tcp.Conn) []Value {
 		default:
 			side = nil
 		}
+	default:
 	}
 	var vs []Value
 	for _, s := range side {

@@ -29,13 +29,35 @@ func TestParseBytes(t *testing.T) {
 		rate bool
 		want uint64
 	}{
-		{"0", false, 0}, {"1500", false, 1500}, {"1500B", false, 1500}, {"1b", false, 1}, {"1K", false, 1000},
-		{"1kB", false, 1000}, {"1KB", false, 1000}, {"1kb", false, 1000}, {"1KiB", false, 1024}, {"1Ki", false, 1024},
-		{"1.5MB", false, 1_500_000}, {"2MiB", false, 2 << 20}, {"3GB", false, 3e9}, {"1GiB", false, 1 << 30},
-		{"1TiB", false, 1 << 40}, {"8bit", false, 1}, {"8Kbit", false, 1000}, {"0.3", false, 0}, {"0.5", false, 1},
+		{"0", false, 0},
+		{"1500", false, 1500},
+		{"1500B", false, 1500},
+		{"1b", false, 1},
+		{"1K", false, 1000},
+		{"1kB", false, 1000},
+		{"1KB", false, 1000},
+		{"1kb", false, 1000},
+		{"1KiB", false, 1024},
+		{"1Ki", false, 1024},
+		{"1.5MB", false, 1_500_000},
+		{"2MiB", false, 2 << 20},
+		{"3GB", false, 3e9},
+		{"1GiB", false, 1 << 30},
+		{"1TiB", false, 1 << 40},
+		{"8bit", false, 1},
+		{"8Kbit", false, 1000},
+		{"0.3", false, 0},
+		{"0.5", false, 1},
 		{"18446744073709551615", false, math.MaxUint64},
-		{"10MB/s", true, 10e6}, {"10MBps", true, 10e6}, {"10MB", true, 10e6}, {"100Mbit/s", true, 12_500_000},
-		{"100Mbps", true, 12_500_000}, {"1Gbit", true, 125e6}, {"1KiB/s", true, 1024}, {"8bps", true, 1}, {"100/s", true, 100},
+		{"10MB/s", true, 10e6},
+		{"10MBps", true, 10e6},
+		{"10MB", true, 10e6},
+		{"100Mbit/s", true, 12_500_000},
+		{"100Mbps", true, 12_500_000},
+		{"1Gbit", true, 125e6},
+		{"1KiB/s", true, 1024},
+		{"8bps", true, 1},
+		{"100/s", true, 100},
 	} {
 		if got, msg := parseBytes(tt.s, tt.rate); got != tt.want || msg != "" {
 			t.Errorf("%s is %d, %q; want %d", tt.s, got, msg, tt.want)
@@ -45,8 +67,18 @@ func TestParseBytes(t *testing.T) {
 		s    string
 		rate bool
 	}{
-		{"", false}, {"x", false}, {"1Mb", false}, {"1Mb/s", true}, {"1MB/s", false}, {"1Q", false}, {"1KiBB", false},
-		{"18446744073709551616", false}, {"20000000TB", false}, {"1xps", true}, {"1ps", true}, {"-1", false},
+		{"", false},
+		{"x", false},
+		{"1Mb", false},
+		{"1Mb/s", true},
+		{"1MB/s", false},
+		{"1Q", false},
+		{"1KiBB", false},
+		{"18446744073709551616", false},
+		{"20000000TB", false},
+		{"1xps", true},
+		{"1ps", true},
+		{"-1", false},
 	} {
 		if got, msg := parseBytes(tt.s, tt.rate); msg == "" {
 			t.Errorf("%q is %d", tt.s, got)

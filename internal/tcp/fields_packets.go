@@ -12,8 +12,10 @@ func packetFields() []*Field {
 			&Field{Name: base + "_sent", Group: GroupPackets, Kind: kind, Column: column + "TX", Doc: doc + ", sent by the local end.", Num: side(0)},
 			&Field{Name: base + "_received", Group: GroupPackets, Kind: kind, Column: column + "RX", Doc: doc + ", sent by the remote end.", Num: side(1)})
 		if total {
-			fs = append(fs, &Field{Name: base, Group: GroupPackets, Kind: kind, Column: column, Doc: doc + ", both ends.",
-				Num: packet(func(p *PacketStats) uint64 { v := get(p); return v[0] + v[1] })})
+			fs = append(fs, &Field{
+				Name: base, Group: GroupPackets, Kind: kind, Column: column, Doc: doc + ", both ends.",
+				Num: packet(func(p *PacketStats) uint64 { v := get(p); return v[0] + v[1] }),
+			})
 		}
 	}
 	count := func(base, column, doc string, get func(*PacketStats) [2]uint32) {
@@ -24,14 +26,16 @@ func packetFields() []*Field {
 	}
 	sided("packets", "PKT", "TCP packets captured", KindUint, func(p *PacketStats) [2]uint64 { return p.Packets }, false)
 	sided("wire_bytes", "WIRE", "Bytes on the wire, headers included", KindBytes, func(p *PacketStats) [2]uint64 { return p.WireBytes }, false)
-	fs = append(fs, &Field{Name: "initial_rtt_us", Short: "initial_rtt", Group: GroupPackets, Kind: KindDuration, Column: "IRTT",
+	fs = append(fs, &Field{
+		Name: "initial_rtt_us", Short: "initial_rtt", Group: GroupPackets, Kind: KindDuration, Column: "IRTT",
 		Doc: "Time from the SYN to the ACK that ends the handshake (Wireshark iRTT).",
 		Num: func(c *Conn) (uint64, bool) {
 			if c.Packets == nil || c.Packets.InitialRTT == 0 {
 				return 0, false
 			}
 			return uint64(c.Packets.InitialRTT), true
-		}})
+		},
+	})
 	count("retransmissions", "RETX", "Segments judged retransmissions", func(p *PacketStats) [2]uint32 { return p.Retransmissions })
 	count("fast_retransmissions", "FASTRETX", "Fast retransmissions", func(p *PacketStats) [2]uint32 { return p.FastRetransmissions })
 	count("spurious_retransmissions", "SPURRETX", "Spurious retransmissions", func(p *PacketStats) [2]uint32 { return p.SpuriousRetransmissions })
@@ -45,15 +49,21 @@ func packetFields() []*Field {
 	count("fins", "FIN", "Segments with FIN", func(p *PacketStats) [2]uint32 { return p.FINs })
 	count("syns", "SYN", "Segments with SYN", func(p *PacketStats) [2]uint32 { return p.SYNs })
 	return append(fs,
-		&Field{Name: "conn_state", Group: GroupPackets, Kind: KindString, Column: "CONNSTATE",
+		&Field{
+			Name: "conn_state", Group: GroupPackets, Kind: KindString, Column: "CONNSTATE",
 			Doc: "Zeek's conn_state of the connection (S0, SF, REJ, …).",
-			Str: packetStr(func(p *PacketStats) string { return p.ConnState })},
-		&Field{Name: "history", Group: GroupPackets, Kind: KindString, Column: "HISTORY",
+			Str: packetStr(func(p *PacketStats) string { return p.ConnState }),
+		},
+		&Field{
+			Name: "history", Group: GroupPackets, Kind: KindString, Column: "HISTORY",
 			Doc: "Zeek's history of the connection, a letter an event.",
-			Str: packetStr(func(p *PacketStats) string { return p.History })},
-		&Field{Name: "completeness", Group: GroupPackets, Kind: KindUint, Column: "COMPL",
+			Str: packetStr(func(p *PacketStats) string { return p.History }),
+		},
+		&Field{
+			Name: "completeness", Group: GroupPackets, Kind: KindUint, Column: "COMPL",
 			Doc: "Wireshark's conversation completeness, a bit set.",
-			Num: packet(func(p *PacketStats) uint64 { return uint64(p.Completeness) })},
+			Num: packet(func(p *PacketStats) uint64 { return uint64(p.Completeness) }),
+		},
 	)
 }
 

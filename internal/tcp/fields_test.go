@@ -81,7 +81,7 @@ func TestRegistry(t *testing.T) {
 
 // TestContract checks that the fields which scripts rely on are there.
 func TestContract(t *testing.T) {
-	for _, n := range strings.Fields(`
+	for n := range strings.FieldsSeq(`
 		id peer_id host netns cookie family direction source observer interface complete sample_rate
 		local_ip local_port remote_ip remote_port remote_name sni alpn http_host service country asn as_org
 		nat_remote_ip nat_remote_port pid process exe cmdline uid user container unit cgroup attribution
