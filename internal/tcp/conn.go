@@ -24,8 +24,11 @@ type Conn struct {
 	Metrics Metrics
 	// Handshake is in microseconds; see Observation.
 	Handshake uint32
-	Inode     uint32
-	UID       uint32
+	// CgroupID is the inode number of the cgroup v2 directory that the socket
+	// was made in; 0 is unknown.
+	CgroupID uint64
+	Inode    uint32
+	UID      uint32
 
 	State       State
 	Direction   Direction

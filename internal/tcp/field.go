@@ -141,7 +141,14 @@ func (f *Field) AppendNum(b []byte, v uint64) []byte {
 
 // AppendTime appends wall nanoseconds as RFC 3339 in UTC with nine digits.
 func AppendTime(b []byte, wall int64) []byte {
-	return time.Unix(0, wall).UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	t := time.Unix(0, wall).UTC()
+	b = t.AppendFormat(b, time.RFC3339) // this layout has a fast path
+	b[len(b)-1] = '.'
+	ns := uint64(t.Nanosecond())
+	for unit := uint64(100_000_000); unit > 0; unit /= 10 {
+		b = append(b, byte('0'+ns/unit%10))
+	}
+	return append(b, 'Z')
 }
 
 // Compare orders two connections by the field; unknown sorts last. It returns

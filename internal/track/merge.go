@@ -41,6 +41,9 @@ func (t *Tracker) merge(b *tcp.Batch, e *entry, o *tcp.Observation) {
 	if o.Has&tcp.HasInode != 0 && o.Inode != 0 {
 		c.Inode, c.Has = o.Inode, c.Has|tcp.HasInode
 	}
+	if o.Owner.CgroupID != 0 {
+		c.CgroupID = o.Owner.CgroupID
+	}
 	if o.Has&tcp.HasUID != 0 {
 		c.UID, c.Has = o.UID, c.Has|tcp.HasUID
 	}

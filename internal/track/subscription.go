@@ -14,11 +14,14 @@ type subscription struct {
 	tracker *Tracker
 	ready   chan struct{}
 
-	mu      sync.Mutex
-	queue   []tcp.Event
-	spare   []tcp.Event
-	max     int
+	mu    sync.Mutex
+	queue []tcp.Event
+	spare []tcp.Event
+	max   int
+	// skipped counts the events that found the queue full, and lost what they
+	// told of.
 	skipped uint64
+	lost    tcp.Loss
 	ended   bool
 }
 
@@ -58,9 +61,9 @@ func (s *subscription) Next(ctx context.Context, dst []tcp.Event) ([]tcp.Event, 
 				last := dst[len(dst)-1]
 				dst = append(dst, tcp.Event{
 					Seq: last.Seq, Time: last.Time, Type: tcp.EventGap,
-					Gap: &tcp.Gap{Where: "reader", Skipped: s.skipped},
+					Gap: &tcp.Gap{Loss: s.lost, Where: "reader", Skipped: s.skipped},
 				})
-				s.skipped = 0
+				s.skipped, s.lost = 0, tcp.Loss{}
 			}
 			s.mu.Unlock()
 			return dst, nil
@@ -82,10 +85,33 @@ func (s *subscription) push(e tcp.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) >= s.max {
-		s.skipped++
+		s.skip(&e)
 		return
 	}
 	s.queue = append(s.queue, e)
+}
+
+// skip counts an event instead of keeping it, and what its reader will miss.
+func (s *subscription) skip(e *tcp.Event) {
+	s.skipped++
+	switch e.Type {
+	case tcp.EventClosed:
+		s.lost.Closes++
+		if e.Conn.Has&tcp.HasBytesSent != 0 {
+			s.lost.BytesSent += e.Conn.Metrics.BytesSent
+		}
+		if e.Conn.Has&tcp.HasBytesReceived != 0 {
+			s.lost.BytesReceived += e.Conn.Metrics.BytesReceived
+		}
+	case tcp.EventGap:
+		s.lost.Closes += e.Gap.Closes
+		s.lost.BytesSent += e.Gap.BytesSent
+		s.lost.BytesReceived += e.Gap.BytesReceived
+		s.lost.Events += e.Gap.Events
+		s.lost.Unknown = s.lost.Unknown || e.Gap.Unknown
+	default:
+		s.lost.Events++
+	}
 }
 
 func (s *subscription) wake() {

@@ -212,6 +212,7 @@ func (t *Tracker) observeKnown(b *tcp.Batch, e *entry, o *tcp.Observation) {
 	case !o.Mini && e.role == roleRemnant:
 		return
 	}
+	was := e.conn.State
 	t.merge(b, e, o)
 	if e.role != roleConn {
 		return
@@ -220,7 +221,11 @@ func (t *Tracker) observeKnown(b *tcp.Batch, e *entry, o *tcp.Observation) {
 		c := t.write(e)
 		c.Opened, c.OpenedExact = o.Opened, true
 	}
+	told := e.established
 	t.announce(e, o)
+	if told && e.conn.State != was {
+		t.emit(tcp.Event{Time: o.Time, Type: tcp.EventChanged}, e)
+	}
 	t.happened(e, o)
 }
 

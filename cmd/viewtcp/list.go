@@ -1,0 +1,224 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/output"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+func newList(e env) *cobra.Command {
+	var c common
+	cmd := &cobra.Command{
+		Use:   "list [FILTER]",
+		Short: "Print the connections of this moment",
+		Example: `  viewtcp list
+  viewtcp list state established and dport = :443
+  viewtcp list process ~ '^nginx' and 'rtt > 50ms' --sort rtt
+  viewtcp list -o jsonl | jq .remote_ip`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.setup(cmd); err != nil {
+				return err
+			}
+			return list(cmd.Context(), e, &c, args)
+		},
+	}
+	c.addSource(cmd.Flags())
+	c.addOutput(cmd.Flags())
+	c.addOrder(cmd.Flags())
+	return cmd
+}
+
+func list(ctx context.Context, e env, c *common, args []string) error {
+	f, err := c.parseFilter(args, filterOptions())
+	if err != nil {
+		return err
+	}
+	p, err := newPrinter(e, c)
+	if err != nil {
+		return err
+	}
+	h, err := lookOnce(ctx, e, c)
+	if err != nil {
+		return err
+	}
+	conns := selectConns(h.Conns, f)
+	p.sort(conns)
+	if c.limit > 0 && len(conns) > c.limit {
+		conns = conns[:c.limit]
+	}
+	if c.resolve && !c.noNames {
+		conns = resolveNames(ctx, conns)
+	}
+	if err := p.print(conns); err != nil {
+		return err
+	}
+	if c.failEmpty && len(conns) == 0 {
+		return exitError{exitEmpty}
+	}
+	return nil
+}
+
+// selectConns returns the matching connections in a slice of its own.
+func selectConns(all []*tcp.Conn, f *filter.Filter) []*tcp.Conn {
+	match := f.Predicate()
+	conns := make([]*tcp.Conn, 0, len(all))
+	for _, c := range all {
+		if match(c) {
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
+// printer writes a list of connections in the chosen format.
+type printer struct {
+	c      *common
+	out    io.Writer
+	json   *output.JSON
+	csv    *output.CSV
+	table  *output.Table
+	sorter *tcp.Field
+}
+
+func newPrinter(e env, c *common) (*printer, error) {
+	p := &printer{c: c, out: e.stdout}
+	if c.sort != "" {
+		p.sorter = tcp.FieldByName(c.sort)
+	}
+	switch c.format {
+	case formatTable, formatWide:
+		usual := output.DefaultColumns()
+		limit := width(e.stdout)
+		if c.format == formatWide {
+			usual, limit = output.WideColumns(), 0
+		}
+		cols, err := c.tableColumns(usual)
+		if err != nil {
+			return nil, err
+		}
+		p.table = &output.Table{Columns: cols, Width: limit, NoHeader: c.noHeader, Color: c.useColor(e.stdout)}
+		return p, nil
+	}
+	fields, err := c.fields()
+	if err != nil {
+		return nil, err
+	}
+	if c.format == formatCSV {
+		p.csv = output.NewCSV(fields)
+	} else {
+		p.json = output.NewJSON(fields)
+	}
+	return p, nil
+}
+
+// sort orders a list as asked. A table that nobody ordered has listeners first
+// and then goes by process and remote end; other formats keep the source's order.
+func (p *printer) sort(conns []*tcp.Conn) {
+	switch {
+	case p.sorter != nil:
+		sign := 1
+		if p.sorter.Num != nil && p.sorter.Kind != tcp.KindState && p.sorter.Kind != tcp.KindPort {
+			sign = -1
+		}
+		slices.SortStableFunc(conns, func(a, b *tcp.Conn) int {
+			// Unknown stays last whichever way the rest is turned.
+			if ka, kb := p.sorter.Known(a), p.sorter.Known(b); ka != kb || !ka {
+				return p.sorter.Compare(a, b) * turn(p.c.reverse)
+			}
+			return sign * p.sorter.Compare(a, b)
+		})
+	case p.table != nil:
+		slices.SortStableFunc(conns, usualOrder)
+	}
+	if p.c.reverse {
+		slices.Reverse(conns)
+	}
+}
+
+// turn undoes the reversal that follows.
+func turn(reverse bool) int {
+	if reverse {
+		return -1
+	}
+	return 1
+}
+
+func usualOrder(a, b *tcp.Conn) int {
+	return cmp.Or(
+		cmp.Compare(stateRank(a.State), stateRank(b.State)),
+		cmp.Compare(processName(a), processName(b)),
+		a.Remote.IP().Compare(b.Remote.IP()),
+		cmp.Compare(a.RemotePort, b.RemotePort),
+		cmp.Compare(a.LocalPort, b.LocalPort),
+	)
+}
+
+func stateRank(s tcp.State) int {
+	switch s {
+	case tcp.Listen:
+		return 0
+	case tcp.TimeWait:
+		return 2
+	default:
+		return 1
+	}
+}
+
+func processName(c *tcp.Conn) string {
+	if c.Process == nil {
+		return "\U0010ffff" // after all names
+	}
+	return c.Process.Name
+}
+
+// flushAt is how much output is gathered before it is written.
+const flushAt = 256 << 10
+
+func (p *printer) print(conns []*tcp.Conn) error {
+	if p.table != nil {
+		_, err := p.out.Write(p.table.Append(nil, conns))
+		return err
+	}
+	b := make([]byte, 0, flushAt+64<<10)
+	if p.csv != nil && !p.c.noHeader {
+		b = p.csv.AppendHeader(b)
+	}
+	array := p.c.format == formatJSON
+	if array {
+		b = append(b, '[')
+	}
+	for i, c := range conns {
+		switch {
+		case p.csv != nil:
+			b = p.csv.AppendConn(b, c)
+		case array:
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = p.json.AppendConn(append(b, '\n'), c)
+		default:
+			b = append(p.json.AppendConn(b, c), '\n')
+		}
+		if len(b) >= flushAt {
+			if _, err := p.out.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+	}
+	if array {
+		if len(conns) > 0 {
+			b = append(b, '\n')
+		}
+		b = append(b, "]\n"...)
+	}
+	_, err := p.out.Write(b)
+	return err
+}

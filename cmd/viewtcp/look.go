@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/viewtcp/viewtcp/internal/enrich"
+	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/host"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/track"
+)
+
+// look is one way of following the connections of the host: a source, here or in
+// a collector, and the tracker that it feeds.
+type look struct {
+	e    env
+	c    *common
+	pick choice
+	// tracker is replaced when a source fails and the next one starts.
+	tracker *track.Tracker
+	// started is called with each tracker before anything reaches it.
+	started func(*track.Tracker)
+	// ready is called once the first pass of a source has ended.
+	ready func(src tcp.SourceKind)
+}
+
+func (c *common) choice() choice { return choice{source: c.source, netns: c.netns} }
+
+func newLook(e env, c *common) *look {
+	return &look{e: e, c: c, pick: c.choice(), started: func(*track.Tracker) {}, ready: func(tcp.SourceKind) {}}
+}
+
+// lookOnce walks all sockets once.
+func lookOnce(ctx context.Context, e env, c *common) (*tcp.Snapshot, error) {
+	l := newLook(e, c)
+	l.pick.once = true
+	err := l.feed(ctx, tcp.Source.Once)
+	if err != nil {
+		return nil, err
+	}
+	s := l.tracker.Snapshot()
+	if s.Stats.Incomplete != "" {
+		e.warn("incomplete: " + s.Stats.Incomplete)
+	}
+	return s, nil
+}
+
+// feed runs a source's method into the tracker.
+func (l *look) feed(ctx context.Context, method func(tcp.Source, context.Context, tcp.Sink) error) error {
+	if l.c.collector != "" {
+		return l.feedRemote(ctx, method)
+	}
+	reset := func() {
+		l.tracker = newTracker(l.c, bootID(), hostname())
+		l.started(l.tracker)
+	}
+	return l.pick.with(reset, func(src tcp.Source, fell []string) error {
+		warned := false
+		return method(src, ctx, newAttacher().sink(l.sink(func() {
+			if !warned {
+				warned = true
+				l.e.warn(partial(src.Kind(), l.c.netns, fell))
+			}
+		})))
+	})
+}
+
+func (l *look) feedRemote(ctx context.Context, method func(tcp.Source, context.Context, tcp.Sink) error) error {
+	client, err := dialCollector(ctx, l.c.collector, l.c.source, l.c.netns)
+	if err != nil {
+		return err
+	}
+	h := client.Hello()
+	l.tracker = newTracker(l.c, h.BootID, h.Host)
+	l.started(l.tracker)
+	l.e.warn(h.Warning)
+	return method(client, ctx, l.sink(func() {}))
+}
+
+// sink feeds the tracker and calls first when the first pass has ended.
+func (l *look) sink(first func()) tcp.Sink {
+	t, passed := l.tracker, false
+	return func(b *tcp.Batch) error {
+		source, end := b.Source, b.Pass.End
+		if err := t.Apply(b); err != nil {
+			return err
+		}
+		if end && !passed {
+			passed = true
+			first()
+			l.ready(source)
+		}
+		return nil
+	}
+}
+
+func newTracker(c *common, boot, hostName string) *track.Tracker {
+	cfg := track.DefaultConfig()
+	cfg.IDs = tcp.NewIDs(boot)
+	cfg.EphemeralLow, cfg.EphemeralHigh = ephemeralPorts()
+	cfg.Names = names(c, hostName)
+	return track.New(cfg)
+}
+
+// names returns what names connections; with -n that is the host's name alone.
+func names(c *common, hostName string) func(*tcp.Conn) *tcp.Names {
+	if c.noNames {
+		only := &tcp.Names{Host: hostName}
+		return func(*tcp.Conn) *tcp.Names { return only }
+	}
+	cfg := enrich.DefaultConfig()
+	cfg.Host = hostName
+	return enrich.New(cfg).Names
+}
+
+func bootID() string {
+	id, err := host.BootID()
+	if err != nil {
+		return "" // ids are then stable within this program only
+	}
+	return id
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// ephemeralPorts reads the range that the kernel takes automatic ports from.
+func ephemeralPorts() (low, high uint16) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0
+	}
+	if _, err := fmt.Sscan(string(b), &low, &high); err != nil {
+		return 0, 0
+	}
+	return low, high
+}
+
+// filterOptions are what filters of a command line may refer to.
+func filterOptions() filter.Options { return filter.Options{Now: time.Now()} }
+
+// resolveNames asks DNS for the names of the remote ends.
+func resolveNames(ctx context.Context, conns []*tcp.Conn) []*tcp.Conn {
+	dns := enrich.NewReverseDNS(enrich.DefaultReverseConfig())
+	defer func() { _ = dns.Close() }()
+	for _, c := range conns {
+		if c.State != tcp.Listen {
+			dns.Lookup(c.Remote)
+		}
+	}
+	if err := dns.Wait(ctx); err != nil {
+		return conns // interrupted: what is known is printed
+	}
+	named := make([]*tcp.Conn, len(conns))
+	for i, c := range conns {
+		named[i] = c
+		name, ok := dns.Lookup(c.Remote)
+		if !ok || name == "" || c.State == tcp.Listen {
+			continue
+		}
+		cp := *c
+		names := tcp.Names{}
+		if c.Names != nil {
+			names = *c.Names
+		}
+		names.RemoteName = name
+		cp.Names = &names
+		named[i] = &cp
+	}
+	return named
+}
+
+// joinSentences makes one warning of several causes.
+func joinSentences(parts []string) string { return strings.Join(parts, "; ") }

@@ -1,0 +1,102 @@
+// Command viewtcp shows the TCP connections of a host: each with its process,
+// exact bytes, round-trip time, retransmissions and windows, from SYN to CLOSED.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/output"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitEmpty       = 3
+	exitPermission  = 4
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// env is what a command has of the outside.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// run executes a command line and returns its exit code.
+func run(ctx context.Context, args []string, e env) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	return report(ctx, e, err)
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitError ends the program with a code of its own; the message, if there is
+// one, was printed already.
+type exitError struct{ code int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// report prints an error and finds its exit code.
+func report(ctx context.Context, e env, err error) int {
+	var (
+		ferr *filter.Error
+		uerr usageError
+		xerr exitError
+	)
+	switch {
+	case errors.As(err, &xerr):
+		return xerr.code
+	case err == nil && ctx.Err() != nil:
+		return exitInterrupted
+	case err == nil:
+		return exitOK
+	case errors.Is(err, syscall.EPIPE):
+		return exitOK // the reader has seen enough
+	case errors.As(err, &ferr):
+		fmt.Fprintf(e.stderr, "viewtcp: filter error: %s\n", ferr.Caret())
+		return exitUsage
+	}
+	fmt.Fprintf(e.stderr, "viewtcp: %s\n", output.Clean(err.Error()))
+	switch {
+	case errors.As(err, &uerr):
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, tcp.ErrPermission), errors.Is(err, os.ErrPermission):
+		return exitPermission
+	default:
+		return exitFailure
+	}
+}
+
+// warn prints one sentence on stderr.
+func (e env) warn(sentence string) {
+	if sentence != "" {
+		fmt.Fprintf(e.stderr, "viewtcp: %s\n", output.Clean(sentence))
+	}
+}
