@@ -17,7 +17,12 @@ type predicate = func(*tcp.Conn) bool
 func compile(n Node) predicate {
 	switch n := n.(type) {
 	case *And:
-		return all(compileAll(n.Nodes))
+		first, rest := fuse(n.Nodes)
+		terms := compileAll(rest)
+		if first != nil {
+			terms = slices.Insert(terms, 0, first)
+		}
+		return all(terms)
 	case *Or:
 		return some(compileAll(n.Nodes))
 	case *Xor:
@@ -111,6 +116,8 @@ func cost(n Node) int {
 // all joins terms by "and". Up to five cost no loop.
 func all(p []predicate) predicate {
 	switch len(p) {
+	case 1:
+		return p[0]
 	case 2:
 		a, b := p[0], p[1]
 		return func(c *tcp.Conn) bool { return a(c) && b(c) }

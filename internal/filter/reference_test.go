@@ -274,6 +274,10 @@ func TestCompileAgrees(t *testing.T) {
 		"accept_queue > 80%", "accept_queue <= 50%", "retransmits == 100%", "retransmits != 100%", "unacked >= 33.333%", "unacked < 200%",
 		"tcp.flags.syn", "tcp.flags.fin == 0", "tcp.flags.reset == 1", "tcp.flags.reset == 0", "tcp.flags & 0x105 == 0", "tcp.flags & 0x30",
 		"src 10.0.0.1:1", "dst != 10.0.0.1:1", "host != 10.0.0.1:2", `host in {"a", "B"}`, `host == "a"`, `host != "A"`, "host == 10.0.0.0/8", "src and dst net 10",
+		"state connected sport > 0 remote 10.0.0.0/8", "state connected sport 1 dport 1", "sport 1 dport > 1 src 10.0.0.1 dst 192.0.0.0/8",
+		"sport <= 2 and dport >= 0 and src 10.0.0.0/30", "sport 0 dport 1", "sport < 1 and dport 1", "sport in {1..2} and dport in {0..1}",
+		"local_port 1 and sport 2 and remote_port 1", "state listen remote 0.0.0.0/0", "state != listen and local > 10.0.0.1 and dport != 3",
+		"dport >= 65535 and sport 1", "dport > 65535 and sport 1", "state established dst ::/0 sport 1", "dst < 10.0.0.2 and src >= 192.0.0.0 and state big",
 		"port 1 and rtt > 0 xor not (state established or pid 1 and dst 10.0.0.1)",
 		"port 1 or port 2 or rtt 1us or pid 2", "port 1 port 2 rtt > 0 tx > 0 rx > 0 state connected",
 	)
