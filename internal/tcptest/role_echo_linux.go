@@ -179,8 +179,11 @@ func (t *tracked) serve(sink bool) {
 		n, err := t.conn.Read(buf)
 		t.received.Add(uint64(n))
 		if n > 0 && !sink {
+			// Counted first: the client may have the answer, and the test ask for
+			// the ledger, before Write returns.
+			t.sent.Add(uint64(n))
 			m, err := t.conn.Write(buf[:n])
-			t.sent.Add(uint64(m))
+			t.sent.Add(uint64(m) - uint64(n))
 			if err != nil {
 				break
 			}
