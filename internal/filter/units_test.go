@@ -137,3 +137,12 @@ func TestParseTime(t *testing.T) {
 		}
 	}
 }
+
+func TestParseSize(t *testing.T) {
+	if got, err := ParseSize("1.5MiB"); got != 1536<<10 || err != nil {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if got, err := ParseSize("lots"); err == nil {
+		t.Errorf("got %d", got)
+	}
+}
