@@ -357,15 +357,15 @@ func (s *Source) namespacesFeature() tcp.Feature {
 	case err != nil:
 		f.Reason = err.Error()
 	case hidden > 0:
-		f.Reason = fmt.Sprintf("the network namespaces of %d processes are hidden; %d are seen", hidden, len(list))
+		f.Reason = fmt.Sprintf("the network namespaces of %s are hidden; %d are seen", count(hidden, "process", "processes"), len(list))
 		f.Remedy = "run as root or with CAP_SYS_PTRACE"
 	case !host.HasCapability(unix.CAP_SYS_ADMIN):
 		f.Available = true
-		f.Reason = fmt.Sprintf("%d network namespaces are seen; one without a process cannot be entered", len(list))
+		f.Reason = count(len(list), "network namespace is seen", "network namespaces are seen") + "; one without a process cannot be entered"
 		f.Remedy = "run as root or with CAP_SYS_ADMIN"
 	default:
 		f.Available = true
-		f.Reason = fmt.Sprintf("%d network namespaces are seen", len(list))
+		f.Reason = count(len(list), "network namespace is seen", "network namespaces are seen")
 	}
 	return f
 }

@@ -80,8 +80,9 @@ func (t *tables) walk(ctx context.Context, rows []row, c *coverage) ([]row, erro
 	t.pass++
 	c.all = t.cfg.Namespaces == nil && hidden == 0
 	if hidden > 0 {
-		c.problems = append(c.problems, "the network namespaces of "+strconv.Itoa(hidden)+" processes are hidden")
+		c.problems = append(c.problems, "the network namespaces of "+count(hidden, "process", "processes")+" are hidden")
 	}
+	closed := 0
 	sets := make(map[uint32]int, len(list))
 	for _, ns := range list {
 		if err := ctx.Err(); err != nil {
@@ -96,10 +97,16 @@ func (t *tables) walk(ctx context.Context, rows []row, c *coverage) ([]row, erro
 		case gone(err):
 			// Its last process may have ended, or only the one we came by.
 			c.all = false
+		case errors.Is(err, tcp.ErrPermission) || errors.Is(err, os.ErrPermission):
+			c.all = false
+			closed++
 		default:
 			c.all = false
 			c.problems = append(c.problems, err.Error())
 		}
+	}
+	if closed > 0 {
+		c.problems = append(c.problems, "the sockets of "+count(closed, "network namespace", "network namespaces")+" are hidden: entering one needs CAP_SYS_ADMIN")
 	}
 	t.sets = sets
 	for key, seen := range t.index {
@@ -203,7 +210,7 @@ func (t *tables) opener(ns netns.Namespace) opener {
 			tcp4, tcp6, err = openSelf(defaultRoot)()
 			return err
 		})
-		if !errors.Is(err, tcp.ErrPermission) {
+		if !errors.Is(err, tcp.ErrPermission) && !errors.Is(err, os.ErrPermission) {
 			return tcp4, tcp6, err
 		}
 		// No right to enter it. A process in it will do as well.

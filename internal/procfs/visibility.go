@@ -40,8 +40,8 @@ func (v Visibility) Warning() string {
 		parts = append(parts, "proc is mounted with hidepid="+v.HidePID+
 			", so processes of other users are hidden: run as root, with CAP_SYS_PTRACE or in the group of the mount's gid option")
 	case v.Hidden > 0:
-		parts = append(parts, "the sockets of "+strconv.Itoa(v.Hidden)+" of "+strconv.Itoa(v.Processes)+
-			" processes may not be read, so some connections have no process: run as root or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
+		parts = append(parts, "the sockets of "+strconv.Itoa(v.Hidden)+" of "+count(v.Processes, "process", "processes")+
+			" may not be read, so some connections have no process: run as root or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
 	}
 	if !v.Initial && v.PIDNamespace != 0 {
 		parts = append(parts, "this is a pid namespace of its own, so processes outside of it are hidden: run in the host's (--pid=host)")
@@ -53,12 +53,20 @@ func (v Visibility) Warning() string {
 func (v Visibility) Feature() tcp.Feature {
 	f := tcp.Feature{Name: "procfs.processes", Available: true}
 	if v.Complete() {
-		f.Reason = "the descriptors of all " + strconv.Itoa(v.Processes) + " processes can be read"
+		f.Reason = "the descriptors of all processes (" + strconv.Itoa(v.Processes) + ") can be read"
 		return f
 	}
 	f.Available = v.Processes > v.Hidden
 	f.Reason, f.Remedy = splitRemedy(v.Warning())
 	return f
+}
+
+// count prints a number of things.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }
 
 // splitRemedy takes the warnings apart into what is wrong and what helps.

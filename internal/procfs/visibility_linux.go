@@ -31,7 +31,7 @@ func Look(cfg Config) (Visibility, error) {
 			}
 		}
 	}
-	if err := v.count(cfg.Root); err != nil {
+	if err := v.tryAll(cfg.Root); err != nil {
 		return v, err
 	}
 	return v, nil
@@ -45,11 +45,11 @@ func inGroup(gid int) bool {
 	return err == nil && slices.Contains(groups, gid)
 }
 
-// count tries the descriptors of every process. Opening their directory takes
+// tryAll tries the descriptors of every process. Opening their directory takes
 // one right and following them another (proc_fd_permission and
 // proc_fd_access_allowed of fs/proc); the link of the working directory is
 // guarded as theirs are, and always there.
-func (v *Visibility) count(path string) error {
+func (v *Visibility) tryAll(path string) error {
 	root, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", &os.PathError{Op: "open", Path: path, Err: err})

@@ -1,0 +1,33 @@
+package procfs
+
+import (
+	"os"
+	"runtime"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// The main thread stays with the main goroutine, which runs no test: a test may
+// move its thread to another namespace, and /proc/self is the main thread's.
+func init() { runtime.LockOSThread() }
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(runRole(role))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// need skips a test for want of something that this machine lacks; where
+// everything must run, in CI, it fails instead.
+func need(t testing.TB, ok bool, what string) {
+	t.Helper()
+	switch {
+	case ok:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("CI must have %s", what)
+	default:
+		t.Skipf("needs %s", what)
+	}
+}
