@@ -49,5 +49,8 @@ func HasCapability(capability int) bool {
 	if err := unix.Capget(&hdr, &data[0]); err != nil {
 		return false
 	}
+	if capability < 0 || capability/32 >= len(data) {
+		return false
+	}
 	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }

@@ -1,14 +1,12 @@
 package netns
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +57,17 @@ func List() (list []Namespace, hidden int, err error) {
 		}
 	}
 	// Mounts first: unlike a process they do not go away between the listing
-	// and the visit.
-	if err := eachMount("/proc/self/mountinfo", add); err != nil {
+	// and the visit. One that is covered by another, or out of reach, still
+	// tells that its namespace is there.
+	var unreachable []Namespace
+	err = mounts("/proc/self/mountinfo", func(ino uint32, path string) {
+		if at, err := inode(path); err == nil && at == ino {
+			add(ino, path)
+		} else {
+			unreachable = append(unreachable, Namespace{Inode: ino, Path: path})
+		}
+	})
+	if err != nil {
 		return nil, 0, err
 	}
 	proc, err := os.Open("/proc")
@@ -87,6 +94,9 @@ func List() (list []Namespace, hidden int, err error) {
 				add(ino, path)
 			}
 		}
+	}
+	for _, ns := range unreachable {
+		add(ns.Inode, ns.Path)
 	}
 	slices.SortFunc(list[1:], func(a, b Namespace) int { return cmp.Compare(a.Inode, b.Inode) })
 	return list, countHidden(list, denied), nil
@@ -119,59 +129,18 @@ func countHidden(list []Namespace, denied []string) (hidden int) {
 	return hidden
 }
 
-// eachMount calls add for every mounted network namespace of a mountinfo file
-// (proc_pid_mountinfo(5)).
-func eachMount(path string, add func(uint32, string)) error {
+// mounts calls add for every network namespace that is mounted according to a
+// mountinfo file.
+func mounts(path string, add func(uint32, string)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("listing mounted namespaces: %w", err)
 	}
 	defer f.Close()
-	sc := bufio.NewScanner(f)
-	sc.Buffer(make([]byte, 0, 64<<10), 1<<20)
-	for sc.Scan() {
-		fields := strings.Fields(sc.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		if ino, ok := parseLink(fields[3]); ok {
-			add(ino, unescape(fields[4]))
-		}
+	if err := readMounts(f, add); err != nil {
+		return fmt.Errorf("listing mounted namespaces: %w", err)
 	}
-	return sc.Err()
-}
-
-// parseLink reads "net:[4026531840]".
-func parseLink(s string) (uint32, bool) {
-	s, ok := strings.CutPrefix(s, "net:[")
-	if !ok {
-		return 0, false
-	}
-	s, ok = strings.CutSuffix(s, "]")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	return uint32(n), err == nil
-}
-
-// unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return nil
 }
 
 // Do calls fn on a thread inside the namespace. Sockets that fn opens belong to
@@ -187,20 +156,8 @@ func (n Namespace) Do(fn func() error) error {
 	// locked and dies with the goroutine.
 	go func() {
 		runtime.LockOSThread()
-		home, err := unix.Open(selfPath, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("own network namespace: %w", err)
-			return
-		}
-		defer unix.Close(home)
-		if err := n.enter(); err != nil {
-			runtime.UnlockOSThread()
-			done <- err
-			return
-		}
-		err = fn()
-		if back := unix.Setns(home, unix.CLONE_NEWNET); back == nil {
+		home, err := n.visit(fn)
+		if home {
 			runtime.UnlockOSThread()
 		}
 		done <- err
@@ -208,9 +165,27 @@ func (n Namespace) Do(fn func() error) error {
 	return <-done
 }
 
+// visit calls fn inside the namespace and comes back; home is false when that
+// failed and the calling thread must not be used any more.
+func (n Namespace) visit(fn func() error) (home bool, err error) {
+	fd, err := unix.Open(selfPath, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true, fmt.Errorf("own network namespace: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := n.enter(); err != nil {
+		return true, err
+	}
+	err = fn()
+	return unix.Setns(fd, unix.CLONE_NEWNET) == nil, err
+}
+
 func (n Namespace) enter() error {
 	fd, err := unix.Open(n.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("opening namespace %s at %s: %w: %w", n, n.Path, tcp.ErrPermission, err)
+	case err != nil:
 		return fmt.Errorf("opening namespace %s: %w", n, &os.PathError{Op: "open", Path: n.Path, Err: err})
 	}
 	defer unix.Close(fd)
