@@ -36,11 +36,9 @@ func Destroy(ns netns.Namespace, key tcp.Key, cookie uint64) error {
 	defer func() { _ = c.close() }()
 	family, id := makeSockID(key.Tuple, cookie)
 	err = c.destroy(family, &id)
-	if errors.Is(err, unix.ESTALE) && key.RemotePort == 0 {
-		err = c.destroyListener(family, id)
-	}
 	if isGone(err) {
-		// It may be bound to an interface, which the lookup wants to know.
+		// It may be bound to an interface, which the lookup wants to know, or
+		// share its port.
 		err = c.destroyByCookie(cookie, err)
 	}
 	switch {
@@ -57,7 +55,8 @@ func Destroy(ns netns.Namespace, key tcp.Key, cookie uint64) error {
 	}
 }
 
-// isGone says that no socket has these ends, or only one with another cookie.
+// isGone says that no socket has these ends, or that the one found has another
+// cookie.
 func isGone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
 }
@@ -70,7 +69,7 @@ func (c *conn) destroy(family uint8, id *sockID) error {
 func (c *conn) destroyListener(family uint8, id sockID) (err error) {
 	for port := range uint16(reuseportTries) {
 		id[2], id[3] = byte(port>>8), byte(port)
-		if err = c.destroy(family, &id); !errors.Is(err, unix.ESTALE) {
+		if err = c.destroy(family, &id); !isGone(err) {
 			return err
 		}
 	}
@@ -98,7 +97,7 @@ func (c *conn) destroyByCookie(cookie uint64, why error) error {
 		return why
 	}
 	err = c.destroy(family, &id)
-	if errors.Is(err, unix.ESTALE) && id[2] == 0 && id[3] == 0 {
+	if isGone(err) && id[2] == 0 && id[3] == 0 {
 		err = c.destroyListener(family, id)
 	}
 	return err

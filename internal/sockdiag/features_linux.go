@@ -62,7 +62,7 @@ func (s *Source) closesFeature() tcp.Feature {
 	}
 	defer func() { _ = ev.close() }()
 	f.Available = true
-	f.Reason = "the groups of destroyed sockets can be joined; the process of a connection that no dump showed stays unknown, and a connect(2) that failed between two dumps leaves no trace"
+	f.Reason = "the groups of destroyed sockets can be joined; a connection that no dump showed has no process, and where its process aborted it (SO_LINGER 0) or connect(2) failed, neither both ends nor bytes"
 	return f
 }
 

@@ -120,12 +120,15 @@ func direction(o *tcp.Observation, acked uint64) tcp.Direction {
 }
 
 // observeDestroyed describes the end of a socket. k is what the last dump knew
-// of it, nil if nothing. It reports false when no connection and no known
+// of it, nil if nothing. It reports false when neither a connection nor a known
 // listener ended: a socket that was only bound, or only made, is destroyed with
 // the same message.
 func (m *diagMessage) observeDestroyed(o *tcp.Observation, k *known) bool {
 	o.Tuple = m.tuple()
-	if k == nil && o.RemotePort == 0 {
+	// close(2) with SO_LINGER 0, a connect(2) that failed and one to AF_UNSPEC
+	// go through tcp_disconnect(), which clears one end and all counters.
+	cleared := o.RemotePort == 0
+	if cleared && k == nil && !everConnected(m.info) {
 		return false
 	}
 	o.Kind = tcp.SeenClosed
@@ -135,19 +138,20 @@ func (m *diagMessage) observeDestroyed(o *tcp.Observation, k *known) bool {
 	o.Has |= tcp.HasCookie
 	if k != nil {
 		k.describe(o)
-		if k.state == tcp.Listen {
-			o.WasListening = true
-			return true
+		if cleared {
+			o.Tuple = k.tuple
 		}
-		if o.RemotePort == 0 {
-			// connect(2) failed, or AF_UNSPEC undid it: the kernel has cleared
-			// the ends and the counters.
-			o.Tuple, o.Inexact = k.tuple, true
+		if o.WasListening = k.state == tcp.Listen; o.WasListening {
 			return true
 		}
 	}
-	if m.info == nil {
+	if cleared || m.info == nil {
 		o.Inexact = true
+		if k != nil {
+			// At least what the last dump showed.
+			o.Metrics.BytesSent, o.Metrics.BytesReceived = k.sent, k.received
+			o.Has |= k.has & (tcp.HasBytesSent | tcp.HasBytesReceived)
+		}
 		return true
 	}
 	has, acked := decodeTCPInfo(m.info, &o.Metrics)

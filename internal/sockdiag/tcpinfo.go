@@ -171,3 +171,9 @@ func decodeLaterInfo(b []byte, m *tcp.Metrics) (has tcp.Has) {
 	m.RcvWnd = u32(infoRcvWnd)
 	return has | tcp.HasRcvWnd
 }
+
+// everConnected tells by what tcp_disconnect() leaves of a tcp_info whether its
+// socket once sent or received a SYN: only then was a path MTU worked out.
+func everConnected(b []byte) bool {
+	return len(b) >= infoPMTU+4 && binary.NativeEndian.Uint32(b[infoPMTU:]) != 0
+}

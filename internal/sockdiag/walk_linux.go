@@ -93,8 +93,9 @@ func (s *Source) walk(ctx context.Context, out *output, ev *events) error {
 		case err == nil:
 			out.pass.Namespaces = append(out.pass.Namespaces, ns.Inode)
 		case gone(err):
-			// Its sockets went with it: there are none, and that is all of them.
-			out.pass.Namespaces = append(out.pass.Namespaces, ns.Inode)
+			// Or only the process whose path served to enter it: the next
+			// listing tells.
+			all = false
 		case errors.Is(err, tcp.ErrPermission):
 			// Features tells of it; what is shown is whole all the same.
 			all = false
@@ -111,7 +112,7 @@ func (s *Source) walk(ctx context.Context, out *output, ev *events) error {
 		return failed
 	}
 	if s.cfg.Namespaces == nil {
-		s.addGone(&out.pass)
+		s.addGone(&out.pass, list)
 	}
 	out.pass.AllNamespaces = all
 	if err := s.settlePending(ctx, out); err != nil {
@@ -130,9 +131,14 @@ func (s *Source) walk(ctx context.Context, out *output, ev *events) error {
 // addGone adds the namespaces that earlier walks dumped and that are not found
 // any more, as long as it takes a reader to draw its conclusions. Otherwise
 // their sockets would stay where AllNamespaces cannot be claimed.
-func (s *Source) addGone(p *tcp.Pass) {
+func (s *Source) addGone(p *tcp.Pass, list []netns.Namespace) {
 	for _, inode := range p.Namespaces {
 		s.dumped[inode] = s.pass
+	}
+	for _, ns := range list {
+		if _, ok := s.dumped[ns.Inode]; ok {
+			s.dumped[ns.Inode] = s.pass
+		}
 	}
 	for inode, pass := range s.dumped {
 		switch {

@@ -1,0 +1,17 @@
+package sockdiag
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest"
+)
+
+func TestMain(m *testing.M) {
+	if code, is := tcptest.PlayRole(unprivileged); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
