@@ -128,7 +128,7 @@ func (r *ReverseDNS) Lookup(addr tcp.Addr) (name string, known bool) {
 		el = r.lru.PushFront(&answer{addr: addr})
 		r.entries[addr] = el
 	}
-	a := el.Value.(*answer) //nolint:errcheck,forcetypeassert // the list holds nothing else
+	a := el.Value.(*answer)
 	if !a.asking && (!a.known || !r.cfg.Now().Before(a.expires)) {
 		r.ask(a)
 	}
@@ -154,7 +154,7 @@ func (r *ReverseDNS) ask(a *answer) {
 func (r *ReverseDNS) evict() {
 	for r.lru.Len() > r.cfg.MaxEntries {
 		el := r.lru.Back()
-		a := el.Value.(*answer) //nolint:errcheck,forcetypeassert // the list holds nothing else
+		a := el.Value.(*answer)
 		r.lru.Remove(el)
 		delete(r.entries, a.addr)
 	}
@@ -196,7 +196,7 @@ func (r *ReverseDNS) answer(addr tcp.Addr, name string) {
 	if !ok {
 		return // forgotten meanwhile
 	}
-	a := el.Value.(*answer) //nolint:errcheck,forcetypeassert // the list holds nothing else
+	a := el.Value.(*answer)
 	ttl := r.cfg.TTL
 	if name == "" {
 		ttl = r.cfg.NegativeTTL

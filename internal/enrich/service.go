@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -48,10 +49,5 @@ func namesService(unit, container string) bool {
 	if container == "" {
 		return true
 	}
-	for _, r := range runtimes {
-		if unit == r {
-			return false
-		}
-	}
-	return !strings.HasPrefix(unit, "systemd-nspawn@")
+	return !slices.Contains(runtimes, unit) && !strings.HasPrefix(unit, "systemd-nspawn@")
 }

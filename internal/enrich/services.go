@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"io"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -24,9 +25,7 @@ func (s Services) Name(port uint16) string { return s[port] }
 // form of services(5). A path that is empty or cannot be read adds nothing.
 func ReadServices(path string) Services {
 	s := make(Services, len(wellKnown)+x11Ports)
-	for port, name := range wellKnown {
-		s[port] = name
-	}
+	maps.Copy(s, wellKnown)
 	for port := range uint16(x11Ports) {
 		s[x11First+port] = "x11"
 	}

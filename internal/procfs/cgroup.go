@@ -86,10 +86,10 @@ func nextUnit(path string) (unit, rest string) {
 		rest = strings.TrimLeft(rest, "/")
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
-		switch {
-		case name == "":
+		switch name {
+		case "":
 			return "", ""
-		case name == "..": // outside our cgroup namespace
+		case "..": // outside our cgroup namespace
 			continue
 		}
 		name = unescapeCgroup(name)

@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -116,7 +117,7 @@ var shortFlags = []struct {
 	{" sshpass mongo mongosh mongodump mongorestore mongoexport mongoimport cqlsh docker podman nerdctl htpasswd ", "-p", hideAll, false},
 	{" redis-cli valkey-cli keydb-cli ", "-a", hideAll, false},
 	{" ldapsearch ldapmodify ldapadd ldapdelete ldappasswd ldapwhoami ldapcompare ldapmodrdn rclone ", "-w", hideAll, false},
-	{" sqlcmd bcp isql osql ipmitool mosquitto_pub mosquitto_sub xfreerdp ", "-P", hideAll, false},
+	{" sqlcmd bcp isql osql ipmitool mosquitto_pub mosquitto_sub xfreerdp ", "-P", hideAll, false}, //nolint:misspell // programs are called so
 	{" curl ", "-u", hideAfterColon, false},
 	{" curl ", "-U", hideAfterColon, false},
 	{" curl ", "--user", hideAfterColon, false},
@@ -199,11 +200,8 @@ func isSecretKey(key string) bool {
 		folded[n] = c
 		n++
 	}
-	word := folded[last:n]
-	for _, k := range secretKeys {
-		if string(word) == k {
-			return true
-		}
+	if slices.Contains(secretKeys, string(folded[last:n])) {
+		return true
 	}
 	for _, w := range secretWords {
 		if bytes.Contains(folded[:n], []byte(w)) {

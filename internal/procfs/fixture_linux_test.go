@@ -54,11 +54,11 @@ type child struct {
 func (c *child) pid() int32 { return int32(c.cmd.Process.Pid) }
 
 // start runs a role, set up by change, and reads what it reports into ready.
-func start(t testing.TB, role string, ready any, change func(*exec.Cmd)) *child {
-	t.Helper()
+func start(tb testing.TB, role string, ready any, change func(*exec.Cmd)) *child {
+	tb.Helper()
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
@@ -68,23 +68,23 @@ func start(t testing.TB, role string, ready any, change func(*exec.Cmd)) *child 
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c := &child{cmd: cmd, stdin: stdin}
-	t.Cleanup(c.stop)
+	tb.Cleanup(c.stop)
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err != nil {
-		t.Fatalf("role %s: %v", role, err)
+		tb.Fatalf("role %s: %v", role, err)
 	}
 	if err := json.Unmarshal(line, ready); err != nil {
-		t.Fatalf("role %s said %q: %v", role, line, err)
+		tb.Fatalf("role %s said %q: %v", role, line, err)
 	}
 	return c
 }
@@ -243,7 +243,7 @@ func connect(ip string, port int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // a plain errno
+	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
 		return -1, err
 	}
 	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 50)

@@ -21,13 +21,13 @@ func TestMain(m *testing.M) {
 
 // need skips a test for want of something that this machine lacks; where
 // everything must run, in CI, it fails instead.
-func need(t testing.TB, ok bool, what string) {
-	t.Helper()
+func need(tb testing.TB, ok bool, what string) {
+	tb.Helper()
 	switch {
 	case ok:
 	case os.Getenv("CI") == "true":
-		t.Fatalf("CI must have %s", what)
+		tb.Fatalf("CI must have %s", what)
 	default:
-		t.Skipf("needs %s", what)
+		tb.Skipf("needs %s", what)
 	}
 }

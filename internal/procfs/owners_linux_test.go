@@ -58,24 +58,24 @@ func roleShare() (any, error) {
 	return shared{Child: int32(cmd.Process.Pid), Inode: ino}, nil
 }
 
-func resolve(t testing.TB, w *Owners, inodes ...uint32) map[uint32]tcp.Owner {
-	t.Helper()
+func resolve(tb testing.TB, w *Owners, inodes ...uint32) map[uint32]tcp.Owner {
+	tb.Helper()
 	want := make(map[uint32]struct{})
 	for _, ino := range inodes {
 		want[ino] = struct{}{}
 	}
 	found := make(map[uint32]tcp.Owner)
-	err := w.Resolve(t.Context(), want, func(inode uint32, o tcp.Owner) {
+	err := w.Resolve(tb.Context(), want, func(inode uint32, o tcp.Owner) {
 		if _, twice := found[inode]; twice {
-			t.Errorf("inode %d is found twice", inode)
+			tb.Errorf("inode %d is found twice", inode)
 		}
 		found[inode] = o
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if len(want) != len(inodes) {
-		t.Error("the set of wanted inodes was changed")
+		tb.Error("the set of wanted inodes was changed")
 	}
 	return found
 }
@@ -138,11 +138,11 @@ func TestOwnersDescriptors(t *testing.T) {
 	}
 }
 
-func countFDs(t testing.TB) int {
-	t.Helper()
+func countFDs(tb testing.TB) int {
+	tb.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return len(entries)
 }
@@ -190,14 +190,14 @@ func rolePairs() (any, error) {
 
 // startPairs starts processes that together hold n sockets, each process in the
 // network namespace that change gives it.
-func startPairs(t testing.TB, n int, change func(*exec.Cmd)) (inodes []uint32) {
-	t.Helper()
+func startPairs(tb testing.TB, n int, change func(*exec.Cmd)) (inodes []uint32) {
+	tb.Helper()
 	const most = 5000 // a process, far from its limit of descriptors
 	for n > 0 {
 		here := min(n, most)
 		n -= here
 		var own []uint32
-		start(t, "pairs", &own, func(cmd *exec.Cmd) {
+		start(tb, "pairs", &own, func(cmd *exec.Cmd) {
 			cmd.Env = append(cmd.Env, "PAIRS="+strconv.Itoa(here/2))
 			if change != nil {
 				change(cmd)

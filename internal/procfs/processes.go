@@ -108,7 +108,7 @@ func (p *Processes) Resolve(o tcp.Owner) (process *tcp.Process, isNew bool) {
 		p.evict(now)
 		return e.process, true
 	}
-	e := el.Value.(*entry) //nolint:errcheck,forcetypeassert // the list holds nothing else
+	e := el.Value.(*entry)
 	e.used = now
 	p.lru.MoveToFront(el)
 	if !p.stale(e, o, now) {
@@ -194,7 +194,7 @@ func (p *Processes) take(now time.Time) bool {
 // many, and those that nobody has asked for in a while.
 func (p *Processes) evict(now time.Time) {
 	for el := p.lru.Back(); el != nil; el = p.lru.Back() {
-		e := el.Value.(*entry) //nolint:errcheck,forcetypeassert // the list holds nothing else
+		e := el.Value.(*entry)
 		if p.lru.Len() <= p.cfg.MaxProcesses && now.Sub(e.used) < idleAfter {
 			return
 		}

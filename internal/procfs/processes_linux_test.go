@@ -22,8 +22,9 @@ type fakeProc struct {
 	now  time.Time
 }
 
-func newFakeProc(t testing.TB) *fakeProc {
-	return &fakeProc{t: t, root: t.TempDir(), now: time.Unix(1_000_000, 0)}
+func newFakeProc(tb testing.TB) *fakeProc {
+	tb.Helper()
+	return &fakeProc{t: tb, root: tb.TempDir(), now: time.Unix(1_000_000, 0)}
 }
 
 func (f *fakeProc) processes(change func(*Config)) *Processes {
@@ -101,10 +102,10 @@ func TestProcessReuse(t *testing.T) {
 	f.write("7/cmdline", "old program\x00")
 	was, _ := p.Resolve(old)
 	late := tcp.Owner{PID: 7, Start: 400 * tcp.StartGranularity, Comm: tcp.MakeComm("older")}
-	new := f.put(7, 600, "new")
+	young := f.put(7, 600, "new")
 	f.write("7/cmdline", "new program\x00")
 
-	if got, _ := p.Resolve(new); got.Cmdline != "new program" || got.Start != new.Start {
+	if got, _ := p.Resolve(young); got.Cmdline != "new program" || got.Start != young.Start {
 		t.Errorf("new process: %+v", got)
 	}
 	if got, _ := p.Resolve(old); got != was {
@@ -311,17 +312,17 @@ func TestRealProcess(t *testing.T) {
 }
 
 // ownerOf reads the identity of a process, another way than the product does.
-func ownerOf(t testing.TB, pid int32) tcp.Owner {
-	t.Helper()
+func ownerOf(tb testing.TB, pid int32) tcp.Owner {
+	tb.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text := string(b)
 	i, j := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	var start uint64
 	if _, err := fmt.Sscan(strings.Fields(text[j+1:])[19], &start); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tcp.Owner{PID: pid, Start: start * 10_000_000, Comm: tcp.MakeComm(text[i+1 : j])}
 }

@@ -213,6 +213,7 @@ func (r *row) observe(o *tcp.Observation) {
 		if o.Mini {
 			o.Direction = tcp.Inbound
 		}
+	default: // the tracker can tell better
 	}
 	if r.inode != 0 {
 		o.Inode = r.inode

@@ -35,11 +35,11 @@ var ssStates = map[string]tcp.State{
 }
 
 // ss lists the sockets of the namespace of a process, by their ends.
-func ss(t testing.TB, pid int32) map[string]seen {
-	t.Helper()
+func ss(tb testing.TB, pid int32) map[string]seen {
+	tb.Helper()
 	out, err := exec.Command("nsenter", "-t", strconv.Itoa(int(pid)), "-n", "ss", "-tinapeOH").Output()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	sockets := make(map[string]seen)
 	for line := range strings.Lines(string(out)) {
@@ -83,12 +83,12 @@ func ss(t testing.TB, pid int32) map[string]seen {
 		if s.Inode < 0 {
 			s.UID = -1
 		}
-		key := ssEnd(t, f[3]) + " " + ssEnd(t, f[4])
+		key := ssEnd(tb, f[3]) + " " + ssEnd(tb, f[4])
 		if state == tcp.Listen {
 			key += fmt.Sprint(" ", s.Inode)
 		}
 		if _, double := sockets[key]; double {
-			t.Fatalf("ss shows %s twice", key)
+			tb.Fatalf("ss shows %s twice", key)
 		}
 		sockets[key] = s
 	}
@@ -96,8 +96,8 @@ func ss(t testing.TB, pid int32) map[string]seen {
 }
 
 // ssEnd brings an address of ss to the form of ours.
-func ssEnd(t testing.TB, s string) string {
-	t.Helper()
+func ssEnd(tb testing.TB, s string) string {
+	tb.Helper()
 	i := strings.LastIndexByte(s, ':')
 	host, port := s[:i], s[i+1:]
 	if port == "*" {
@@ -109,7 +109,7 @@ func ssEnd(t testing.TB, s string) string {
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if err != nil {
-		t.Fatalf("ss shows %q: %v", s, err)
+		tb.Fatalf("ss shows %q: %v", s, err)
 	}
 	return ip.Unmap().String() + "|" + port
 }
@@ -156,15 +156,15 @@ type collected struct {
 	pass         tcp.Pass
 }
 
-func once(t testing.TB, s *Source) collected {
-	t.Helper()
+func once(tb testing.TB, s *Source) collected {
+	tb.Helper()
 	var c collected
-	err := s.Once(t.Context(), func(b *tcp.Batch) error {
+	err := s.Once(tb.Context(), func(b *tcp.Batch) error {
 		if c.pass.End {
-			t.Error("a batch after the end")
+			tb.Error("a batch after the end")
 		}
 		if b.Pass.Kind != tcp.PassFull || b.Source != tcp.SourceProcfs {
-			t.Errorf("pass %v, source %v", b.Pass.Kind, b.Source)
+			tb.Errorf("pass %v, source %v", b.Pass.Kind, b.Source)
 		}
 		c.observations = append(c.observations, b.Observations...)
 		c.processes = append(c.processes, b.Processes...)
@@ -173,17 +173,17 @@ func once(t testing.TB, s *Source) collected {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if !c.pass.End {
-		t.Error("no end")
+		tb.Error("no end")
 	}
 	return c
 }
 
 // in returns the sockets of one namespace in the form of ss.
-func (c *collected) in(t testing.TB, ns uint32) map[string]seen {
-	t.Helper()
+func (c *collected) in(tb testing.TB, ns uint32) map[string]seen {
+	tb.Helper()
 	sockets := make(map[string]seen)
 	for i := range c.observations {
 		o := &c.observations[i]
@@ -192,7 +192,7 @@ func (c *collected) in(t testing.TB, ns uint32) map[string]seen {
 		}
 		key, s := ours(o)
 		if _, double := sockets[key]; double {
-			t.Errorf("%s is shown twice", key)
+			tb.Errorf("%s is shown twice", key)
 		}
 		sockets[key] = s
 	}
@@ -200,15 +200,15 @@ func (c *collected) in(t testing.TB, ns uint32) map[string]seen {
 }
 
 // namespaceOf returns the namespace of a process.
-func namespaceOf(t testing.TB, pid int32) uint32 {
-	t.Helper()
+func namespaceOf(tb testing.TB, pid int32) uint32 {
+	tb.Helper()
 	link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ino, err := strconv.ParseUint(strings.Trim(link, "net:[]"), 10, 32)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return uint32(ino)
 }

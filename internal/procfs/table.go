@@ -64,13 +64,11 @@ type table struct {
 // recorded as cut.
 func (t *table) append(dst []row, data []byte, last bool) (_ []row, rest []byte) {
 	for {
-		end := bytes.IndexByte(data, '\n')
-		line := data
-		if end >= 0 {
-			line, data = data[:end], data[end+1:]
-		} else if !last || len(data) == 0 {
+		line, after, whole := bytes.Cut(data, newline)
+		if !whole && (!last || len(data) == 0) {
 			return dst, data
 		}
+		data = after
 		t.line++
 		if t.line == 1 { // the heading
 			if !bytes.Contains(line, []byte("local_address")) {
@@ -82,18 +80,20 @@ func (t *table) append(dst []row, data []byte, last bool) (_ []row, rest []byte)
 			col, want := dst[n].parse(line, t.ipv6, t.bigEndian)
 			if want != "" {
 				dst = dst[:n]
-				if end < 0 {
-					t.cut = true
-				} else {
+				if whole {
 					t.fail(col, want)
+				} else {
+					t.cut = true
 				}
 			}
 		}
-		if end < 0 {
+		if !whole {
 			return dst, nil
 		}
 	}
 }
+
+var newline = []byte{'\n'}
 
 func (t *table) fail(col int, want string) {
 	t.bad++

@@ -173,7 +173,7 @@ func TestTableCut(t *testing.T) {
 	for end := len(heading4); end <= full; end++ {
 		var p table
 		rows, rest := p.append(nil, []byte(text[:end]), true)
-		if p.err != nil || rest != nil && len(rest) != 0 {
+		if p.err != nil || len(rest) != 0 {
 			t.Fatalf("%d bytes: rest %q, err %v", end, rest, p.err)
 		}
 		body := end - len(heading4)
