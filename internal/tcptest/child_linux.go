@@ -125,15 +125,15 @@ func WithFiles(files ...*os.File) Option {
 }
 
 // Start starts a child that ends with the test.
-func Start(t testing.TB, role string, config any, opts ...Option) *Child {
-	t.Helper()
+func Start(tb testing.TB, role string, config any, opts ...Option) *Child {
+	tb.Helper()
 	c, err := Launch(role, config, opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return c

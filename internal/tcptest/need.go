@@ -9,29 +9,29 @@ import (
 // Need ends the test unless ok: it skips on a developer's machine, and fails
 // where CI is set, because there a skipped test is a hole that nobody sees. what
 // completes the sentence "this test needs …".
-func Need(t testing.TB, ok bool, what string) {
-	t.Helper()
+func Need(tb testing.TB, ok bool, what string) {
+	tb.Helper()
 	switch {
 	case ok:
 	case CI():
-		t.Fatalf("this test needs %s, and CI must have it", what)
+		tb.Fatalf("this test needs %s, and CI must have it", what)
 	default:
-		t.Skipf("this test needs %s", what)
+		tb.Skipf("this test needs %s", what)
 	}
 }
 
 // NeedRoot is Need for the rights of root.
-func NeedRoot(t testing.TB) {
-	t.Helper()
-	Need(t, os.Geteuid() == 0, "root")
+func NeedRoot(tb testing.TB) {
+	tb.Helper()
+	Need(tb, os.Geteuid() == 0, "root")
 }
 
 // NeedPrograms is Need for programs in PATH.
-func NeedPrograms(t testing.TB, names ...string) {
-	t.Helper()
+func NeedPrograms(tb testing.TB, names ...string) {
+	tb.Helper()
 	for _, name := range names {
 		_, err := exec.LookPath(name)
-		Need(t, err == nil, "the program "+name)
+		Need(tb, err == nil, "the program "+name)
 	}
 }
 

@@ -27,16 +27,16 @@ type NetNS struct {
 }
 
 // NewNetNS makes a namespace that ends with the test. It needs root.
-func NewNetNS(t testing.TB) *NetNS {
-	t.Helper()
-	NeedRoot(t)
-	n, err := MakeNetNS(t.TempDir())
+func NewNetNS(tb testing.TB) *NetNS {
+	tb.Helper()
+	NeedRoot(tb)
+	n, err := MakeNetNS(tb.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := n.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return n
@@ -204,15 +204,15 @@ func netNSInode(path string) (uint32, error) {
 
 // VethPair links two namespaces by a pair of virtual Ethernet devices, named
 // after the other end's namespace, and gives each an address. It needs ip(8).
-func VethPair(t testing.TB, a, b *NetNS, addrA, addrB netip.Prefix) {
-	t.Helper()
-	NeedPrograms(t, "ip")
+func VethPair(tb testing.TB, a, b *NetNS, addrA, addrB netip.Prefix) {
+	tb.Helper()
+	NeedPrograms(tb, "ip")
 	// An interface name has at most 15 bytes (IFNAMSIZ, include/uapi/linux/if.h).
 	nameA, nameB := "to"+strconv.Itoa(int(b.inode)), "to"+strconv.Itoa(int(a.inode))
 	script := func(n *NetNS, argv ...string) {
-		t.Helper()
-		if _, err := n.Run(t.Context(), "", argv...); err != nil {
-			t.Fatal(err)
+		tb.Helper()
+		if _, err := n.Run(tb.Context(), "", argv...); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	script(a, "ip", "link", "add", nameA, "type", "veth", "peer", "name", nameB, "netns", b.path)
@@ -229,29 +229,29 @@ func VethPair(t testing.TB, a, b *NetNS, addrA, addrB netip.Prefix) {
 		script(end.ns, "ip", "link", "set", end.name, "up")
 	}
 	// Removing one end removes both, before the namespaces' own ends do.
-	t.Cleanup(func() { _, _ = a.Run(context.Background(), "", "ip", "link", "del", nameA) })
+	tb.Cleanup(func() { _, _ = a.Run(context.Background(), "", "ip", "link", "del", nameA) })
 }
 
 // Drop makes the namespace lose every incoming packet that an nftables match
 // describes, until the returned function is called or the test ends. An
 // example is "tcp dport 80 tcp flags syn". It needs nft(8).
-func Drop(t testing.TB, n *NetNS, match string) (undo func()) {
-	t.Helper()
-	NeedPrograms(t, "nft")
-	undo, err := n.drop(t.Context(), match)
+func Drop(tb testing.TB, n *NetNS, match string) (undo func()) {
+	tb.Helper()
+	NeedPrograms(tb, "nft")
+	undo, err := n.drop(tb.Context(), match)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(undo)
+	tb.Cleanup(undo)
 	return undo
 }
 
 // Loss makes the namespace lose a random permille of the incoming TCP packets
 // that the nftables match describes (all for ""), until the returned function
 // is called or the test ends.
-func Loss(t testing.TB, n *NetNS, permille int, match string) (undo func()) {
-	t.Helper()
-	return Drop(t, n, fmt.Sprintf("meta l4proto tcp %s numgen random mod 1000 < %d", match, permille))
+func Loss(tb testing.TB, n *NetNS, permille int, match string) (undo func()) {
+	tb.Helper()
+	return Drop(tb, n, fmt.Sprintf("meta l4proto tcp %s numgen random mod 1000 < %d", match, permille))
 }
 
 func (n *NetNS) drop(ctx context.Context, match string) (undo func(), err error) {

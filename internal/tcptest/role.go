@@ -102,6 +102,7 @@ func (c *Control) play(name string, roles []Role) error {
 // wait blocks until the parent is gone.
 func (c *Control) wait() {
 	var v json.RawMessage
-	for c.Recv(&v) == nil {
+	for err := error(nil); err == nil; {
+		err = c.Recv(&v)
 	}
 }

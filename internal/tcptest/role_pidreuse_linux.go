@@ -61,35 +61,35 @@ type PIDReuse struct{ *Child }
 // StartPIDReuse makes the namespace, which ends with the test. It needs root
 // and a kernel that keeps pid_max by pid namespace, so that the host's stays as
 // it is.
-func StartPIDReuse(t testing.TB, cfg PIDReuseConfig, opts ...Option) *PIDReuse {
-	t.Helper()
-	NeedRoot(t)
+func StartPIDReuse(tb testing.TB, cfg PIDReuseConfig, opts ...Option) *PIDReuse {
+	tb.Helper()
+	NeedRoot(tb)
 	if cfg.MaxPID == 0 {
 		cfg.MaxPID = 400
 	}
 	before, err := os.ReadFile(pidMax)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	proc, err := os.Open("/proc")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer proc.Close()
-	c := Start(t, "pidreuse", cfg, append(opts, InNewPIDNS(), WithFiles(proc))...)
+	c := Start(tb, "pidreuse", cfg, append(opts, InNewPIDNS(), WithFiles(proc))...)
 	err = c.Recv(nil)
 	after, errAfter := os.ReadFile(pidMax)
 	if errAfter != nil {
-		t.Fatal(errAfter)
+		tb.Fatal(errAfter)
 	}
 	if !bytes.Equal(before, after) {
 		if err := os.WriteFile(pidMax, before, 0); err != nil {
-			t.Errorf("restoring %s: %v", pidMax, err)
+			tb.Errorf("restoring %s: %v", pidMax, err)
 		}
-		Need(t, false, "a kernel with a pid_max for each pid namespace")
+		Need(tb, false, "a kernel with a pid_max for each pid namespace")
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &PIDReuse{c}
 }

@@ -58,27 +58,27 @@ type Socket struct {
 // in the namespace, until the test ends: about fifty. They stay for 20 s at
 // least; TIME_WAIT and SYN_RECV end by themselves after a minute. It needs root
 // and nft(8).
-func States(t testing.TB, n *NetNS) []Socket {
-	t.Helper()
-	NeedPrograms(t, "nft")
-	return socketsOf(t, "states", nil, n)
+func States(tb testing.TB, n *NetNS) []Socket {
+	tb.Helper()
+	NeedPrograms(tb, "nft")
+	return socketsOf(tb, "states", nil, n)
 }
 
 // HalfOpen keeps count sockets in SYN_SENT and count in SYN_RECV in the
 // namespace until the test ends or, after a minute, the kernel gives up. It
 // needs root and nft(8).
-func HalfOpen(t testing.TB, n *NetNS, count int) []Socket {
-	t.Helper()
-	NeedPrograms(t, "nft")
-	return socketsOf(t, "halfopen", count, n)
+func HalfOpen(tb testing.TB, n *NetNS, count int) []Socket {
+	tb.Helper()
+	NeedPrograms(tb, "nft")
+	return socketsOf(tb, "halfopen", count, n)
 }
 
-func socketsOf(t testing.TB, role string, config any, n *NetNS) []Socket {
-	t.Helper()
-	c := Start(t, role, config, InNetNS(n))
+func socketsOf(tb testing.TB, role string, config any, n *NetNS) []Socket {
+	tb.Helper()
+	c := Start(tb, role, config, InNetNS(n))
 	var s []Socket
 	if err := c.Recv(&s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

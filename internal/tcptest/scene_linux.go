@@ -33,46 +33,46 @@ func (s *Scene) Foreign(row Row) bool {
 // NewScene makes the scene; it ends with the test. n is about the number of
 // connected sockets, besides a hundred in States. It needs root, ip, nft and
 // ss.
-func NewScene(t testing.TB, n int) *Scene {
-	t.Helper()
-	NeedRoot(t)
-	NeedPrograms(t, "ip", "nft", "ss")
+func NewScene(tb testing.TB, n int) *Scene {
+	tb.Helper()
+	NeedRoot(tb)
+	NeedPrograms(tb, "ip", "nft", "ss")
 	s := &Scene{Namespaces: []*NetNS{nil}}
 	hold := func(h *Hold, err error) *Hold {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		t.Cleanup(func() {
+		tb.Cleanup(func() {
 			if err := h.Close(); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 		l, err := h.Ledger()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		s.Ledger = append(s.Ledger, l...)
 		return h
 	}
 	hold(HoldSockets(n / 2))
-	states := NewNetNS(t)
+	states := NewNetNS(tb)
 	s.Namespaces = append(s.Namespaces, states)
-	s.Sockets = States(t, states)
+	s.Sockets = States(tb, states)
 	alone := hold(HoldSocketsAlone(n/2, InNewNetNS()))
 	held, err := alone.Pairs[0].NetNS()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.Namespaces = append(s.Namespaces, held)
 
-	a, b := NewNetNS(t), NewNetNS(t)
+	a, b := NewNetNS(tb), NewNetNS(tb)
 	s.Namespaces = append(s.Namespaces, a, b)
-	l := Lossy(t, a, b, 20, 200<<10)
+	l := Lossy(tb, a, b, 20, 200<<10)
 	s.Ledger = append(s.Ledger, l...)
 
 	if s.host, err = HostNetNS(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.inodes, s.ends = map[uint32]bool{s.host: true}, map[[2]netip.AddrPort]bool{}
 	for _, n := range s.Namespaces[1:] {
@@ -86,29 +86,29 @@ func NewScene(t testing.TB, n int) *Scene {
 
 // Lossy links two namespaces, opens count connections from a to b, sends bytes
 // over each of them and back while 5 % of all packets are lost, and keeps them.
-func Lossy(t testing.TB, a, b *NetNS, count, bytes int) Ledger {
-	t.Helper()
+func Lossy(tb testing.TB, a, b *NetNS, count, bytes int) Ledger {
+	tb.Helper()
 	// Addresses for documentation: RFC 5737.
-	VethPair(t, a, b, netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24"))
-	server := Start(t, "server", ServerConfig{Addr: "192.0.2.2:0"}, InNetNS(b))
+	VethPair(tb, a, b, netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24"))
+	server := Start(tb, "server", ServerConfig{Addr: "192.0.2.2:0"}, InNetNS(b))
 	var at Listening
 	if err := server.Recv(&at); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	client := Start(t, "client", ClientConfig{To: at.Addr, Count: count, Send: 100}, InNetNS(a))
+	client := Start(tb, "client", ClientConfig{To: at.Addr, Count: count, Send: 100}, InNetNS(a))
 	var l Ledger
 	if err := client.Recv(&l); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	undoA, undoB := Loss(t, a, 50, ""), Loss(t, b, 50, "")
+	undoA, undoB := Loss(tb, a, 50, ""), Loss(tb, b, 50, "")
 	if err := client.Call(Op{Op: "send", Bytes: bytes}, &l); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	undoA()
 	undoB()
 	var ends Ledger
 	if err := server.Call(Op{Op: "ledger"}, &ends); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return append(l, ends...)
 }

@@ -48,39 +48,39 @@ func ss(ctx context.Context, flags string, namespaces []*NetNS) ([]SSRow, error)
 
 // AgreesWithSS runs ss, then list, then ss again, and fails the test on every
 // difference that the clock does not explain. It returns the rows.
-func AgreesWithSS(t testing.TB, namespaces []*NetNS, opts CompareOptions, list func() ([]Row, error)) []Row {
-	t.Helper()
-	NeedPrograms(t, "ss")
-	before, err := SS(t.Context(), namespaces...)
+func AgreesWithSS(tb testing.TB, namespaces []*NetNS, opts CompareOptions, list func() ([]Row, error)) []Row {
+	tb.Helper()
+	NeedPrograms(tb, "ss")
+	before, err := SS(tb.Context(), namespaces...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	rows, err := list()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	after, err := SS(t.Context(), namespaces...)
+	after, err := SS(tb.Context(), namespaces...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	diffs := Compare(rows, before, after, opts)
-	Report(t, diffs)
+	Report(tb, diffs)
 	if len(diffs) == 0 {
-		t.Logf("%d rows agree with %d and %d of ss", len(rows), len(before), len(after))
+		tb.Logf("%d rows agree with %d and %d of ss", len(rows), len(before), len(after))
 	}
 	return rows
 }
 
 // Report fails the test with the first differences.
-func Report(t testing.TB, diffs []Diff) {
-	t.Helper()
+func Report(tb testing.TB, diffs []Diff) {
+	tb.Helper()
 	const most = 25
 	for i, d := range diffs {
 		if i == most {
-			t.Errorf("and %d more", len(diffs)-most)
+			tb.Errorf("and %d more", len(diffs)-most)
 			return
 		}
-		t.Error(d)
+		tb.Error(d)
 	}
 }
 

@@ -15,15 +15,15 @@ import (
 )
 
 // readSS reads the recorded output of ss; see testdata/README.md.
-func readSS(t testing.TB) []SSRow {
-	t.Helper()
+func readSS(tb testing.TB) []SSRow {
+	tb.Helper()
 	b, err := os.ReadFile("testdata/ss-6.1.txt")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	rows, err := ParseSS(b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for i := range rows {
 		rows[i].NetNS = 4026531840
@@ -145,8 +145,8 @@ func TestRowRoundTrip(t *testing.T) {
 }
 
 // ours is what a perfect list would print for the recording.
-func ours(t testing.TB, rows []SSRow) []Row {
-	t.Helper()
+func ours(tb testing.TB, rows []SSRow) []Row {
+	tb.Helper()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	for i := range rows {
@@ -158,12 +158,12 @@ func ours(t testing.TB, rows []SSRow) []Row {
 			row["app_limited"] = rows[i].AppLimited
 		}
 		if err := enc.Encode(row); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	got, err := ParseRows(&b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return got
 }

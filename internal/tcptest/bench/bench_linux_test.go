@@ -54,6 +54,16 @@ func TestParseMemory(t *testing.T) {
 	}
 }
 
+func TestTimeWait(t *testing.T) {
+	const text = "sockets: used 290\nTCP: inuse 5 orphan 0 tw 12 alloc 7 mem 1\nUDP: inuse 1 mem 2\n"
+	if got := timeWait(text); got != 12 {
+		t.Errorf("got %d, want 12", got)
+	}
+	if got := timeWait("TCP: tw"); got != 0 {
+		t.Errorf("got %d of a cut line", got)
+	}
+}
+
 func TestTally(t *testing.T) {
 	n := func(v uint64) *uint64 { return &v }
 	l := tcptest.Ledger{
@@ -67,9 +77,10 @@ func TestTally(t *testing.T) {
 		{Cookie: 1, PID: 1, Sent: n(10), Received: n(20), Complete: true},
 		{Cookie: 2, PID: 9, Sent: n(10), Received: n(21)},
 		{Cookie: 3, Sent: n(10), Received: n(21), Complete: true},
+		{Cookie: 4, PID: 4},
 		{Cookie: 99},
 	})
-	want := tally{closes: 3, twice: 1, pidRight: 1, pidWrong: 1, pidUnknown: 1, bytesRight: 1, bytesInexact: 1, bytesWrong: 1, example: got.example}
+	want := tally{closes: 4, twice: 1, pidRight: 2, pidWrong: 1, pidUnknown: 1, bytesRight: 1, bytesInexact: 1, bytesUnknown: 1, bytesWrong: 1, example: got.example}
 	if got != want || got.example == "" {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

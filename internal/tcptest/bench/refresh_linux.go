@@ -25,6 +25,9 @@ const (
 // measureRefresh is P2: what following n mostly idle sockets costs.
 func measureRefresh(ctx context.Context, o *options) (_ *report, err error) {
 	r := &report{}
+	if err := drained(ctx, r); err != nil {
+		return r, err
+	}
 	hold, err := tcptest.HoldSockets(o.sockets)
 	if err != nil {
 		return r, err

@@ -37,8 +37,10 @@ func stormConfig(o *options) tcptest.StormConfig {
 
 // tally holds events against the ledger.
 type tally struct {
-	closes, twice, pidRight, pidWrong, pidUnknown, bytesRight, bytesInexact, bytesWrong int
-	example                                                                             string
+	closes, twice                                      int
+	pidRight, pidWrong, pidUnknown                     int
+	bytesRight, bytesInexact, bytesUnknown, bytesWrong int
+	example                                            string
 }
 
 func tallyOf(l tcptest.Ledger, closed []event) tally {
@@ -57,16 +59,18 @@ func tallyOf(l tcptest.Ledger, closed []event) tally {
 		}
 		seen[ev.Cookie] = true
 		t.closes++
-		switch {
-		case ev.PID == 0:
+		switch ev.PID {
+		case 0:
 			t.pidUnknown++
-		case ev.PID == e.PID:
+		case e.PID:
 			t.pidRight++
 		default:
 			t.pidWrong++
 		}
 		received := e.Received
 		switch {
+		case ev.Sent == nil && ev.Received == nil && !ev.Complete:
+			t.bytesUnknown++
 		case ev.Sent == nil || ev.Received == nil:
 			t.bytesWrong++
 		case *ev.Sent == e.Sent && *ev.Received == received:
@@ -162,7 +166,8 @@ func stormUnder(ctx context.Context, o *options, r *report, argv []string, exact
 	}
 	bytes := row{
 		what: name + ": with the exact payload bytes", command: command,
-		ours: fmt.Sprintf("%s exact, %s marked as up to 1 high, %s wrong", count(t.bytesRight), count(t.bytesInexact), count(t.bytesWrong)),
+		ours: fmt.Sprintf("%s exact, %s marked as up to 1 high, %s unknown, %s wrong",
+			count(t.bytesRight), count(t.bytesInexact), count(t.bytesUnknown), count(t.bytesWrong)),
 	}
 	if exact {
 		pid.limit, pid.verdict = "all", meets(t.pidRight == ends)
