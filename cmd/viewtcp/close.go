@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/viewtcp/viewtcp/internal/output"
 	"github.com/viewtcp/viewtcp/internal/sockdiag"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/wire"
@@ -175,11 +174,4 @@ func destroyer(ctx context.Context, c *closeFlags) (func(*tcp.Conn) error, error
 			NetNS: conn.NetNS, Cookie: conn.Cookie, IPv6: conn.IPv6,
 		})
 	}, nil
-}
-
-// describe names a connection for messages.
-func describe(c *tcp.Conn) string {
-	local, _ := output.ColumnByName("local")
-	remote, _ := output.ColumnByName("remote")
-	return string(local.Append(nil, c)) + " → " + string(remote.Append(nil, c))
 }

@@ -146,7 +146,9 @@ func ephemeralPorts() (low, high uint16) {
 }
 
 // filterOptions are what filters of a command line may refer to.
-func filterOptions() filter.Options { return filter.Options{Now: time.Now()} }
+func filterOptions() filter.Options {
+	return filter.Options{Now: time.Now(), Services: filter.SystemServices()}
+}
 
 // resolveNames asks DNS for the names of the remote ends.
 func resolveNames(ctx context.Context, conns []*tcp.Conn) []*tcp.Conn {

@@ -315,6 +315,7 @@ func summary(conns []*tcp.Conn) string {
 		switch c.Reason {
 		case tcp.CloseRefused, tcp.CloseTimeout, tcp.CloseUnreachable:
 			failed++
+		default:
 		}
 	}
 	noun := "connections"

@@ -77,7 +77,7 @@ func watch(ctx context.Context, e env, c *watchFlags, args []string) error {
 		return err
 	}
 	interrupted := ctx
-	stop := func() {}
+	var stop context.CancelFunc
 	if c.lasts > 0 {
 		ctx, stop = context.WithTimeout(ctx, c.lasts)
 	} else {

@@ -63,6 +63,7 @@ func fieldColumn(f *tcp.Field) Column {
 	switch f.Kind {
 	case tcp.KindUint, tcp.KindDuration, tcp.KindBytes, tcp.KindRate, tcp.KindPort:
 		right = true
+	default:
 	}
 	return Column{
 		Name: f.Name, Head: f.Column, Field: f, Drop: f.Drop, Right: right,

@@ -28,6 +28,7 @@ func NewJSON(fields []*tcp.Field) *JSON {
 		switch f.Kind {
 		case tcp.KindUint, tcp.KindBool, tcp.KindDuration, tcp.KindBytes, tcp.KindRate, tcp.KindPort:
 			quoted = false
+		default:
 		}
 		key := `,"` + f.Name + `":`
 		if quoted && f.Str == nil {

@@ -68,6 +68,9 @@ func (c *Conn) Duration() (d time.Duration, ok bool) {
 			end = max(end, c.Clock.Load())
 		}
 	}
+	if end == 0 {
+		return 0, false
+	}
 	return time.Duration(max(end-c.Opened.Boot, 0)), true
 }
 

@@ -105,22 +105,23 @@ func (f *Field) Known(c *Conn) bool {
 // integers in base units, RFC 3339 times. ok is false, and nothing appended,
 // when the value is unknown. Strings are appended raw.
 func (f *Field) AppendText(b []byte, c *Conn) (_ []byte, ok bool) {
-	switch f.Kind {
-	case KindString, KindEnum:
+	switch {
+	case f.Str != nil:
 		s, ok := f.Str(c)
 		return append(b, s...), ok
-	case KindAddr:
+	case f.Addr != nil:
 		a, ok := f.Addr(c)
 		if !ok {
 			return b, false
 		}
 		return a.AppendTo(b), true
+	default:
+		v, ok := f.Num(c)
+		if !ok {
+			return b, false
+		}
+		return f.AppendNum(b, v), true
 	}
-	v, ok := f.Num(c)
-	if !ok {
-		return b, false
-	}
-	return f.AppendNum(b, v), true
 }
 
 // AppendNum appends a value of a field with a Num getter, as AppendText does.

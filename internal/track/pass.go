@@ -1,12 +1,17 @@
 package track
 
-import "github.com/viewtcp/viewtcp/internal/tcp"
+import (
+	"slices"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
 
 // endPass draws the conclusions of a walk over all sockets: what it did not
 // show is gone.
 func (t *Tracker) endPass(b *tcp.Batch) {
 	p := &b.Pass
 	full := p.Kind == tcp.PassFull
+	everywhere := full && p.AllNamespaces
 	t.stats.Incomplete = p.Incomplete
 	first := make(map[uint32]bool)
 	covered := make(map[uint32]bool, len(p.Namespaces))
@@ -18,8 +23,7 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 		}
 	}
 	// Backwards, because remove fills a hole with the last entry.
-	for i := len(t.table.entries) - 1; i >= 0; i-- {
-		e := t.table.entries[i]
+	for _, e := range slices.Backward(t.table.entries) {
 		t.settle(b, e, first)
 		mini := e.role == roleHalfOpen || e.role == roleRemnant
 		switch {
@@ -27,7 +31,7 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 			// A full pass did not show it, and nothing was heard of it since.
 			t.vanish(e)
 		case !full && !mini, e.seenPass == p.Begin.Boot, e.notBefore >= p.Begin.Boot, p.Incomplete != "":
-		case !covered[e.conn.NetNS] && !(full && p.AllNamespaces):
+		case !covered[e.conn.NetNS] && !everywhere:
 		case mini:
 			t.remove(e)
 		default:
@@ -37,7 +41,7 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 	}
 	if p.Incomplete == "" {
 		t.tombs.expire(p.Begin.Boot, func(ns uint32) bool {
-			return covered[ns] || (full && p.AllNamespaces)
+			return covered[ns] || everywhere
 		})
 	}
 	t.processes.expire(t.now.Boot)

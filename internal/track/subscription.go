@@ -16,7 +16,6 @@ type subscription struct {
 
 	mu    sync.Mutex
 	queue []tcp.Event
-	spare []tcp.Event
 	max   int
 	// skipped counts the events that found the queue full, and lost what they
 	// told of.

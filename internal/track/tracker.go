@@ -151,6 +151,7 @@ func (t *Tracker) happened(e *entry, o *tcp.Observation) {
 	case tcp.SeenReset:
 		t.write(e).SawReset = true
 		t.emit(tcp.Event{Time: o.Time, Type: tcp.EventReset, By: o.Reset}, e)
+	default:
 	}
 }
 
@@ -304,8 +305,9 @@ func closedBy(known tcp.Side, o *tcp.Observation) tcp.Side {
 		return tcp.SideLocal
 	case tcp.CloseRSTReceived, tcp.CloseRefused:
 		return tcp.SideRemote
+	default:
+		return tcp.SideUnknown
 	}
-	return tcp.SideUnknown
 }
 
 // close takes an ended connection out of the table and tells of it.

@@ -136,6 +136,7 @@ func (c *Client) converse(conn net.Conn, req Request, sink tcp.Sink) error {
 			return f.err()
 		case frameEnd:
 			return nil
+		default: // of a later version
 		}
 	}
 }

@@ -26,8 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func fill(v reflect.Value, n *uint64) {
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, f := range v.Fields() {
+			fill(f, n)
 		}
 	case reflect.Array:
 		for i := range v.Len() {
@@ -217,6 +217,7 @@ func TestClientIsASource(t *testing.T) {
 			}
 		case OpClose:
 			return &os.PathError{Op: "close", Path: req.Socket.Local, Err: os.ErrNotExist}
+		default:
 		}
 		return nil
 	}
