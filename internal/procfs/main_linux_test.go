@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
 // The main thread stays with the main goroutine, which runs no test: a test may
@@ -15,6 +17,9 @@ func init() { runtime.LockOSThread() }
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(runRole(role))
+	}
+	if code, is := tcptest.PlayRole(); is {
+		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
 }

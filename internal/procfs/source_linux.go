@@ -195,10 +195,6 @@ func (s *Source) observe(r *row, when tcp.Stamp) {
 	}
 }
 
-// userHZ is the unit of the times that /proc prints, whatever the kernel's own
-// (USER_HZ of include/asm-generic/param.h).
-const userHZ = 100
-
 // observe fills in what the row says. o is zero.
 func (r *row) observe(o *tcp.Observation) {
 	o.Kind = tcp.Seen
@@ -234,9 +230,8 @@ func (r *row) observe(o *tcp.Observation) {
 		o.Has |= tcp.HasAcceptQueue
 	default:
 		m.SendQueue, m.RecvQueue = r.tx, r.rx
-		m.RTO = uint32(min(uint64(r.rto)*(1e6/userHZ), 1<<32-1))
 		m.CWND = r.cwnd
-		o.Has |= tcp.HasSendQueue | tcp.HasRecvQueue | tcp.HasRTO | tcp.HasCWND
+		o.Has |= tcp.HasSendQueue | tcp.HasRecvQueue | tcp.HasCWND
 		if r.hasSSThresh {
 			m.SSThresh = r.ssthresh
 			o.Has |= tcp.HasSSThresh
@@ -328,7 +323,7 @@ func (s *Source) Features() []tcp.Feature {
 	}
 	return append(features, tcp.Feature{
 		Name: "procfs.metrics",
-		Reason: "/proc/net/tcp has no byte counts, RTT, retransmissions or socket cookies, and shows nothing of connections that are shorter than a poll; " +
+		Reason: "/proc/net/tcp has no byte counts, RTT, exact RTO, retransmissions or socket cookies, and shows nothing of connections that are shorter than a poll; " +
 			"ids of connections do not outlive the program",
 		Remedy: "use the ebpf or the netlink source: kernel with BTF and CAP_BPF, CAP_PERFMON, or CONFIG_INET_DIAG",
 	})

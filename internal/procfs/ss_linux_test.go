@@ -3,7 +3,6 @@ package procfs
 import (
 	"fmt"
 	"maps"
-	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -22,7 +21,6 @@ import (
 type seen struct {
 	State           string
 	Recv, Send      int64 // on a listener Recv is the accept queue
-	RTO             int64 // µs, in the steps of 10 ms that /proc has
 	CWND, SSThresh  int64
 	UID, Inode, PID int64
 	Comm            string
@@ -45,7 +43,7 @@ func ss(tb testing.TB, pid int32) map[string]seen {
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
 		state := ssStates[f[0]]
-		s := seen{State: state.String(), RTO: -1, CWND: -1, SSThresh: -1, UID: 0, Inode: -1, PID: -1}
+		s := seen{State: state.String(), CWND: -1, SSThresh: -1, UID: 0, Inode: -1, PID: -1}
 		s.Recv, _ = strconv.ParseInt(f[1], 10, 64)
 		s.Send, _ = strconv.ParseInt(f[2], 10, 64)
 		for _, word := range f[5:] {
@@ -58,9 +56,6 @@ func ss(tb testing.TB, pid int32) map[string]seen {
 				if n != 0 {
 					s.Inode = n
 				}
-			case "rto":
-				ms, _ := strconv.ParseFloat(value, 64)
-				s.RTO = int64(math.Floor(ms/10+1e-6)) * 10_000
 			case "cwnd":
 				s.CWND = n
 			case "ssthresh":
@@ -76,7 +71,7 @@ func ss(tb testing.TB, pid int32) map[string]seen {
 		}
 		switch {
 		case state == tcp.Listen:
-			s.Send, s.RTO, s.CWND, s.SSThresh = -1, -1, -1, -1 // /proc has no limit of the queue
+			s.Send, s.CWND, s.SSThresh = -1, -1, -1 // /proc has no limit of the queue
 		case s.CWND < 0: // no tcp_info: a mini-socket
 			s.Recv, s.Send, s.UID = -1, -1, -1
 		}
@@ -126,7 +121,7 @@ func ours(o *tcp.Observation) (string, seen) {
 	s := seen{
 		State: o.State.String(),
 		Recv:  known(tcp.HasRecvQueue, m.RecvQueue), Send: known(tcp.HasSendQueue, m.SendQueue),
-		RTO: known(tcp.HasRTO, m.RTO), CWND: known(tcp.HasCWND, m.CWND), SSThresh: known(tcp.HasSSThresh, m.SSThresh),
+		CWND: known(tcp.HasCWND, m.CWND), SSThresh: known(tcp.HasSSThresh, m.SSThresh),
 		UID: known(tcp.HasUID, o.UID), Inode: known(tcp.HasInode, o.Inode), PID: -1,
 	}
 	if o.State == tcp.Listen {

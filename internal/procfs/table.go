@@ -22,15 +22,13 @@ type row struct {
 	uid   uint32
 	// tx and rx are bytes: written and unacknowledged, received and unread. On
 	// a listener rx is the connections waiting for accept.
-	tx, rx uint32
-	// rto is in ticks of USER_HZ.
-	rto            uint32
+	tx, rx         uint32
 	cwnd, ssthresh uint32
 	state          tcp.State
 	// ipv6 says that the line comes from tcp6.
 	ipv6 bool
 	// full says that the line is of a full socket and so has the five columns
-	// from rto on.
+	// that end in cwnd and ssthresh.
 	full bool
 	// hasSSThresh is false while the socket is in its initial slow start, for
 	// which the kernel prints -1.
@@ -153,7 +151,8 @@ func (r *row) parse(line []byte, ipv6, bigEndian bool) (col int, want string) {
 	if c.i == len(line) {
 		return 0, ""
 	}
-	rto := c.decimal()
+	// The RTO, cut to ticks of 10 ms (USER_HZ): 200 for 204 would be wrong.
+	c.decimal()
 	c.space()
 	c.decimal() // delayed ACK timeout
 	c.space()
@@ -167,7 +166,6 @@ func (r *row) parse(line []byte, ipv6, bigEndian bool) (col int, want string) {
 		return c.i + 1, c.want
 	}
 	r.full = true
-	r.rto = uint32(min(rto, math.MaxUint32))
 	r.cwnd = uint32(min(cwnd, math.MaxUint32))
 	if !negative {
 		r.ssthresh = uint32(min(ssthresh, math.MaxUint32))

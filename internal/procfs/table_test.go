@@ -43,7 +43,7 @@ func TestTableRows(t *testing.T) {
 			line: "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000002 00:00000000 00000000  1000        0 12345 2 0000000000000000 100 0 0 10 0" + tail,
 			want: row{
 				Tuple: tuple("127.0.0.1:8080", "0.0.0.0:0"), state: tcp.Listen, full: true, hasSSThresh: true,
-				rx: 2, uid: 1000, inode: 12345, rto: 100, cwnd: 10,
+				rx: 2, uid: 1000, inode: 12345, cwnd: 10,
 			},
 		},
 		{
@@ -51,7 +51,7 @@ func TestTableRows(t *testing.T) {
 			line: "   1: 0A0200C0:C350 056433C6:01BB 01 00000010:00000020 01:00000014 00000003     0        0 4294967295 1 (____ptrval____) 24 4 30 10 -1",
 			want: row{
 				Tuple: tuple("192.0.2.10:50000", "198.51.100.5:443"), state: tcp.Established, full: true,
-				tx: 16, rx: 32, inode: 4294967295, rto: 24, cwnd: 10,
+				tx: 16, rx: 32, inode: 4294967295, cwnd: 10,
 			},
 		},
 		{
@@ -60,7 +60,7 @@ func TestTableRows(t *testing.T) {
 			line:      "   1: C000020A:C350 C6336405:01BB 01 00000010:00000020 01:00000014 00000003     0        0 4294967295 1 0000000000000000 24 4 30 10 7",
 			want: row{
 				Tuple: tuple("192.0.2.10:50000", "198.51.100.5:443"), state: tcp.Established, full: true, hasSSThresh: true,
-				tx: 16, rx: 32, inode: 4294967295, rto: 24, cwnd: 10, ssthresh: 7,
+				tx: 16, rx: 32, inode: 4294967295, cwnd: 10, ssthresh: 7,
 			},
 		},
 		{
@@ -72,7 +72,7 @@ func TestTableRows(t *testing.T) {
 		{
 			name: "full socket in SYN_RECV, as with fast open",
 			line: "   2: 0100007F:1F90 0100007F:C351 03 00000001:00000005 01:00000063 00000000  1000        0 0 0 0000000000000000 100 0 0 10 -1",
-			want: row{Tuple: tuple("127.0.0.1:8080", "127.0.0.1:50001"), state: tcp.SynRecv, full: true, uid: 1000, tx: 1, rx: 5, rto: 100, cwnd: 10},
+			want: row{Tuple: tuple("127.0.0.1:8080", "127.0.0.1:50001"), state: tcp.SynRecv, full: true, uid: 1000, tx: 1, rx: 5, cwnd: 10},
 		},
 		{
 			name: "TIME_WAIT",
@@ -92,7 +92,7 @@ func TestTableRows(t *testing.T) {
 			line: "   0: B80D0120000000000000000001000000:0050 B80D0120000000000000000002000000:C000 08 00000000:00000001 00:00000000 00000000    33        0 777 1 0000000000000000 20 4 29 10 21",
 			want: row{
 				Tuple: tuple("[2001:db8::1]:80", "[2001:db8::2]:49152"), state: tcp.CloseWait, ipv6: true, full: true, hasSSThresh: true,
-				rx: 1, uid: 33, inode: 777, rto: 20, cwnd: 10, ssthresh: 21,
+				rx: 1, uid: 33, inode: 777, cwnd: 10, ssthresh: 21,
 			},
 		},
 		{
@@ -102,7 +102,7 @@ func TestTableRows(t *testing.T) {
 			line:      "   0: 20010DB8000000000000000000000001:0050 20010DB8000000000000000000000002:C000 08 00000000:00000001 00:00000000 00000000    33        0 777 1 0000000000000000 20 4 29 10 21",
 			want: row{
 				Tuple: tuple("[2001:db8::1]:80", "[2001:db8::2]:49152"), state: tcp.CloseWait, ipv6: true, full: true, hasSSThresh: true,
-				rx: 1, uid: 33, inode: 777, rto: 20, cwnd: 10, ssthresh: 21,
+				rx: 1, uid: 33, inode: 777, cwnd: 10, ssthresh: 21,
 			},
 		},
 		{
@@ -111,7 +111,7 @@ func TestTableRows(t *testing.T) {
 			line: "   0: 0000000000000000FFFF00000A0200C0:0050 0000000000000000FFFF0000056433C6:C000 01 00000000:00000000 00:00000000 00000000    33        0 778 1 0000000000000000 20 4 29 10 -1",
 			want: row{
 				Tuple: tuple("192.0.2.10:80", "198.51.100.5:49152"), state: tcp.Established, ipv6: true, full: true,
-				uid: 33, inode: 778, rto: 20, cwnd: 10,
+				uid: 33, inode: 778, cwnd: 10,
 			},
 		},
 		{
@@ -119,7 +119,7 @@ func TestTableRows(t *testing.T) {
 			line: "99999: 0100007F:1F90 0100007F:C352 04 00000000:00000000 01:FFFFFFFFFFFFFF9C 00000000     0        0 4294967296 3 0000000000000000 1 2 3 4 5 6 7",
 			want: row{
 				Tuple: tuple("127.0.0.1:8080", "127.0.0.1:50002"), state: tcp.FinWait1, full: true, hasSSThresh: true,
-				rto: 1, cwnd: 4, ssthresh: 5,
+				cwnd: 4, ssthresh: 5,
 			},
 		},
 	} {
@@ -235,7 +235,7 @@ func randomRow(rng *rand.Rand, ipv6 bool) row {
 	r := row{
 		ipv6: ipv6, full: true, state: states[rng.IntN(len(states))],
 		inode: rng.Uint32(), uid: rng.Uint32N(70000), tx: rng.Uint32(), rx: rng.Uint32(),
-		rto: rng.Uint32N(12000), cwnd: rng.Uint32N(1000),
+		cwnd: rng.Uint32N(1000),
 	}
 	if rng.IntN(2) == 0 {
 		r.hasSSThresh, r.ssthresh = true, rng.Uint32()>>1
@@ -277,7 +277,7 @@ func format(sl int, r *row, bigEndian bool) string {
 		if r.hasSSThresh {
 			ssthresh = fmt.Sprint(r.ssthresh)
 		}
-		line += fmt.Sprintf(" %d %d %d %d %s", r.rto, 4, 30, r.cwnd, ssthresh)
+		line += fmt.Sprintf(" %d %d %d %d %s", 20, 4, 30, r.cwnd, ssthresh)
 	}
 	return fmt.Sprintf("%-149s\n", line)
 }
