@@ -36,13 +36,11 @@ func partial(source tcp.SourceKind, spaces string, fell []string) string {
 			parts = append(parts, "other network namespaces, if there are any, are hidden: run as root or with CAP_SYS_PTRACE and CAP_SYS_ADMIN")
 		}
 	}
-	switch source {
-	case tcp.SourceProcfs:
+	switch {
+	case source == tcp.SourceProcfs:
 		parts = append(parts, "source procfs knows neither bytes nor round-trip times nor short connections")
-	case tcp.SourceNetlink:
-		if len(fell) > 0 {
-			parts = append(parts, "without eBPF, short connections have no process: run as root or with CAP_BPF and CAP_PERFMON")
-		}
+	case source == tcp.SourceNetlink && len(fell) > 0:
+		parts = append(parts, "without eBPF, short connections have no process: run as root or with CAP_BPF and CAP_PERFMON")
 	}
 	if len(parts) == 0 {
 		return ""
