@@ -17,6 +17,7 @@ func measureList(ctx context.Context, o *options) (*report, error) {
 	r := &report{}
 	ours := []string{o.viewtcp, "list", "-n", "-o", "jsonl"}
 	peer := []string{"ss", "-tinpaeOH"}
+	commands := strings.Join(ours, " ") + "\n" + strings.Join(peer, " ")
 	var x, y, z []float64
 	if err := drained(ctx, r); err != nil {
 		return r, err
@@ -28,7 +29,7 @@ func measureList(ctx context.Context, o *options) (*report, error) {
 		}
 		ratio := float64(our) / float64(their)
 		w := row{
-			what: count(n) + " sockets, CPU", command: strings.Join(ours, " "),
+			what: count(n) + " sockets, CPU", command: commands,
 			ours: fmt.Sprintf("%s, %.2f of ss (%s rows)", ms(our), ratio, count(listed[0])),
 			peer: fmt.Sprintf("ss %s (%s rows)", ms(their), count(listed[1])),
 		}
@@ -46,7 +47,7 @@ func measureList(ctx context.Context, o *options) (*report, error) {
 		theirs, _ := slope(x, z)
 		r.add(row{
 			what: "CPU more per socket, line of least squares", ours: microseconds(perSocket) + " over " + ms(time.Duration(base)),
-			peer: "ss " + microseconds(theirs), limit: "≤ 6 µs", verdict: meets(perSocket <= 6000), command: strings.Join(peer, " "),
+			peer: "ss " + microseconds(theirs), limit: "≤ 6 µs", verdict: meets(perSocket <= 6000), command: commands,
 		})
 		last := len(x) - 1
 		if x[last] >= 100_000 {
