@@ -47,11 +47,11 @@ func startIdle(t *testing.T, opts ...tcptest.Option) *tcptest.Child {
 	return c
 }
 
-func here(t testing.TB) uint32 {
-	t.Helper()
+func here(tb testing.TB) uint32 {
+	tb.Helper()
 	ino, err := inode(selfPath)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ino
 }
@@ -156,11 +156,11 @@ func TestDo(t *testing.T) {
 	}
 }
 
-func openFiles(t testing.TB) int {
-	t.Helper()
+func openFiles(tb testing.TB) int {
+	tb.Helper()
 	l, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return len(l)
 }

@@ -38,57 +38,13 @@ func observed(t *testing.T, ns netns.Namespace, cookie uint64) *tcp.Observation 
 	return nil
 }
 
-func listenOn(t *testing.T, sa unix.Sockaddr, domain int, prepare func(fd int) error) (fd int, at unix.Sockaddr) {
-	t.Helper()
-	fd = tcpSocket(t, domain)
-	t.Cleanup(func() { unix.Close(fd) })
-	if prepare != nil {
-		if err := prepare(fd); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := unix.Bind(fd, sa); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Listen(fd, 16); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd, at
-}
-
-func connectTo(t *testing.T, listener int, at unix.Sockaddr, domain int, prepare func(fd int) error) (client, server int) {
-	t.Helper()
-	client = tcpSocket(t, domain)
-	t.Cleanup(func() { unix.Close(client) })
-	if prepare != nil {
-		if err := prepare(client); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := unix.Connect(client, at); err != nil {
-		t.Fatal(err)
-	}
-	server, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(server) })
-	return client, server
-}
-
-var loopback4 = unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-
 // TestDestroy closes one of two connections.
 func TestDestroy(t *testing.T) {
 	within(t, func(ns netns.Namespace) {
 		l, at := listenOn(t, &loopback4, unix.AF_INET, nil)
 		client, server := connectTo(t, l, at, unix.AF_INET, nil)
 		other, otherServer := connectTo(t, l, at, unix.AF_INET, nil)
-		o := observed(t, ns, cookieOf(t, client))
+		o := observed(t, ns, client.cookie(t))
 		// Someone else's cookie on the same ends: what a reused tuple looks like.
 		if err := Destroy(ns, o.Key, o.Cookie+1<<40); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("wrong cookie: %v", err)
@@ -97,28 +53,28 @@ func TestDestroy(t *testing.T) {
 			t.Error("closed without a cookie")
 		}
 		var b [8]byte
-		if _, err := unix.Write(client, []byte("x")); err != nil {
+		if _, err := unix.Write(client.fd, []byte("x")); err != nil {
 			t.Errorf("the connection did not survive another's cookie: %v", err)
 		}
-		if n, err := unix.Read(server, b[:]); n != 1 || err != nil {
+		if n, err := unix.Read(server.fd, b[:]); n != 1 || err != nil {
 			t.Errorf("the connection did not survive another's cookie: read %d, %v", n, err)
 		}
 		if err := Destroy(ns, o.Key, o.Cookie); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unix.Read(client, b[:]); !errors.Is(err, unix.ECONNABORTED) {
+		if _, err := unix.Read(client.fd, b[:]); !errors.Is(err, unix.ECONNABORTED) {
 			t.Errorf("read of the closed end: %v", err)
 		}
-		if _, err := unix.Read(server, b[:]); !errors.Is(err, unix.ECONNRESET) {
+		if _, err := unix.Read(server.fd, b[:]); !errors.Is(err, unix.ECONNRESET) {
 			t.Errorf("read of its peer: %v", err)
 		}
 		if err := Destroy(ns, o.Key, o.Cookie); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("closed twice: %v", err)
 		}
-		if _, err := unix.Write(other, []byte("hello")); err != nil {
+		if _, err := unix.Write(other.fd, []byte("hello")); err != nil {
 			t.Errorf("the other connection: %v", err)
 		}
-		if n, err := unix.Read(otherServer, b[:]); n != 5 || err != nil {
+		if n, err := unix.Read(otherServer.fd, b[:]); n != 5 || err != nil {
 			t.Errorf("the other connection: read %d, %v", n, err)
 		}
 	})
@@ -145,40 +101,39 @@ func TestDestroyKinds(t *testing.T) {
 		within(t, func(ns netns.Namespace) {
 			l, at := listenOn(t, &unix.SockaddrInet6{}, unix.AF_INET6, nil)
 			mapped := &unix.SockaddrInet6{Addr: tcp.AddrFrom4([4]byte{127, 0, 0, 1}), Port: at.(*unix.SockaddrInet6).Port}
-			client, server := connectTo(t, l, mapped, unix.AF_INET6, nil)
-			closed(t, ns, cookieOf(t, client))
-			_ = server
-			_, server = connectTo(t, l, mapped, unix.AF_INET6, nil)
-			closed(t, ns, cookieOf(t, server))
-			closed(t, ns, cookieOf(t, l))
+			client, _ := connectTo(t, l, mapped, unix.AF_INET6, nil)
+			closed(t, ns, client.cookie(t))
+			_, server := connectTo(t, l, mapped, unix.AF_INET6, nil)
+			closed(t, ns, server.cookie(t))
+			closed(t, ns, l.cookie(t))
 		})
 	})
 	t.Run("IPv6", func(t *testing.T) {
 		within(t, func(ns netns.Namespace) {
 			l, at := listenOn(t, &unix.SockaddrInet6{Addr: [16]byte{15: 1}}, unix.AF_INET6, nil)
 			client, _ := connectTo(t, l, at, unix.AF_INET6, nil)
-			closed(t, ns, cookieOf(t, client))
-			closed(t, ns, cookieOf(t, l))
+			closed(t, ns, client.cookie(t))
+			closed(t, ns, l.cookie(t))
 		})
 	})
 	t.Run("bound to an interface", func(t *testing.T) {
 		within(t, func(ns netns.Namespace) {
 			l, at := listenOn(t, &loopback4, unix.AF_INET, toLo)
 			client, _ := connectTo(t, l, at, unix.AF_INET, toLo)
-			closed(t, ns, cookieOf(t, client))
-			closed(t, ns, cookieOf(t, l))
+			closed(t, ns, client.cookie(t))
+			closed(t, ns, l.cookie(t))
 		})
 	})
 	t.Run("listeners that share a port", func(t *testing.T) {
 		within(t, func(ns netns.Namespace) {
 			first, at := listenOn(t, &loopback4, unix.AF_INET, reuse)
-			fds := []int{first}
+			listeners := []*socket{first}
 			for range 3 {
-				fd, _ := listenOn(t, at, unix.AF_INET, reuse)
-				fds = append(fds, fd)
+				l, _ := listenOn(t, at, unix.AF_INET, reuse)
+				listeners = append(listeners, l)
 			}
-			for _, fd := range fds {
-				closed(t, ns, cookieOf(t, fd))
+			for _, l := range listeners {
+				closed(t, ns, l.cookie(t))
 			}
 		})
 	})
@@ -234,12 +189,11 @@ var unprivileged = tcptest.Role{Name: "sockdiag-unprivileged", Run: func(c *tcpt
 	defer cancel()
 	err = s.Run(ctx, func(b *tcp.Batch) error {
 		for i := range b.Observations {
-			switch b.Observations[i].Kind {
-			case tcp.Seen:
-				r.Sockets++
-			case tcp.SeenClosed:
+			if b.Observations[i].Kind == tcp.SeenClosed {
 				r.Closes++
 				cancel()
+			} else {
+				r.Sockets++
 			}
 		}
 		if b.Pass.End {
@@ -256,12 +210,12 @@ var unprivileged = tcptest.Role{Name: "sockdiag-unprivileged", Run: func(c *tcpt
 
 func TestUnprivileged(t *testing.T) {
 	n := tcptest.NewNetNS(t)
-	var client int
+	var client *socket
 	var o *tcp.Observation
 	if err := n.Do(func() {
 		l, at := listenOn(t, &loopback4, unix.AF_INET, nil)
 		client, _ = connectTo(t, l, at, unix.AF_INET, nil)
-		o = observed(t, namespace(t, n), cookieOf(t, client))
+		o = observed(t, namespace(t, n), client.cookie(t))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +227,7 @@ func TestUnprivileged(t *testing.T) {
 	if err := Destroy(namespace(t, n), o.Key, o.Cookie); err != nil {
 		t.Error(err)
 	}
-	unix.Close(client)
+	client.close()
 	var r unprivilegedReport
 	if err := child.Recv(&r); err != nil {
 		t.Fatal(err)

@@ -203,7 +203,7 @@ func (s *Source) countLoss(out *output, ev *events) {
 	out.lost.Unknown = true
 	n, err := ev.dropped()
 	if err != nil {
-		s.warn("lost closes cannot be counted", "err", err)
+		s.warnOnce("counting lost closes", err)
 		return
 	}
 	out.lost.Closes += uint64(n)
@@ -263,7 +263,7 @@ func (s *Source) ended(out *output, body []byte, netns uint32, now tcp.Stamp) {
 // lost.
 func (s *Source) reject(out *output, err error) {
 	out.lost.Unknown = true
-	s.warn("malformed netlink message", "err", err)
+	s.warnOnce("reading a netlink message", err)
 }
 
 // identify learns by which ids the own namespace knows those of list. One that
@@ -298,7 +298,7 @@ func (s *Source) identify(ev *events, list []netns.Namespace) {
 			ev.covered[ns.Inode] = true
 		case !gone(err):
 			ev.silent = err
-			s.warn("closes of a network namespace cannot be heard", "namespace", ns.String(), "err", err)
+			s.warnOnce("hearing of closes in a network namespace", err)
 		}
 	}
 }

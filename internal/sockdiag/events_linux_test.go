@@ -3,9 +3,12 @@ package sockdiag
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -18,23 +21,22 @@ type running struct {
 	done   chan error
 	passes atomic.Int64
 	heard  atomic.Int64 // closes, and closes lost
-	err    error
 }
 
 // run starts s and returns when its first pass has ended.
-func run(t testing.TB, s *Source, sink func(*tcp.Batch)) *running {
-	t.Helper()
-	return start(t, s.Run, sink)
+func run(tb testing.TB, s *Source, sink func(*tcp.Batch)) *running {
+	tb.Helper()
+	return start(tb, s.Run, sink)
 }
 
 // runInside is run by a process whose own namespace is n: it hears of nothing
 // else, so that even what the kernel drops can be counted on.
-func runInside(t testing.TB, n *tcptest.NetNS, s *Source, sink func(*tcp.Batch)) *running {
-	t.Helper()
-	s.self = namespace(t, n)
+func runInside(tb testing.TB, n *tcptest.NetNS, s *Source, sink func(*tcp.Batch)) *running {
+	tb.Helper()
+	s.self = namespace(tb, n)
 	s.self.Self = true
 	s.cfg.Namespaces = []netns.Namespace{s.self}
-	return start(t, func(ctx context.Context, sink tcp.Sink) (err error) {
+	return start(tb, func(ctx context.Context, sink tcp.Sink) (err error) {
 		if errDo := n.Do(func() { err = s.Run(ctx, sink) }); errDo != nil {
 			return errDo
 		}
@@ -42,9 +44,9 @@ func runInside(t testing.TB, n *tcptest.NetNS, s *Source, sink func(*tcp.Batch))
 	}, sink)
 }
 
-func start(t testing.TB, run func(context.Context, tcp.Sink) error, sink func(*tcp.Batch)) *running {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func start(tb testing.TB, run func(context.Context, tcp.Sink) error, sink func(*tcp.Batch)) *running {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
 	r := &running{cancel: cancel, done: make(chan error, 1)}
 	go func() {
 		r.done <- run(ctx, func(b *tcp.Batch) error {
@@ -61,37 +63,37 @@ func start(t testing.TB, run func(context.Context, tcp.Sink) error, sink func(*t
 			return nil
 		})
 	}()
-	t.Cleanup(func() { r.stop(t) })
-	r.await(t, "the first pass", func() bool { return r.passes.Load() > 0 })
+	tb.Cleanup(func() { r.stop(tb) })
+	r.await(tb, "the first pass", func() bool { return r.passes.Load() > 0 })
 	return r
 }
 
 // await waits for what the kernel and the source do in their own time.
-func (r *running) await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func (r *running) await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			tb.Fatalf("waited in vain for %s", what)
 		}
 	}
 }
 
-func (r *running) awaitPasses(t testing.TB, n int64) {
-	t.Helper()
+func (r *running) awaitPasses(tb testing.TB, n int64) {
+	tb.Helper()
 	n += r.passes.Load()
-	r.await(t, "another pass", func() bool { return r.passes.Load() >= n })
+	r.await(tb, "another pass", func() bool { return r.passes.Load() >= n })
 }
 
 // stop ends the run; what the sink wrote may be read after it.
-func (r *running) stop(t testing.TB) {
-	t.Helper()
+func (r *running) stop(tb testing.TB) {
+	tb.Helper()
 	if r.cancel == nil {
 		return
 	}
 	r.cancel()
 	r.cancel = nil
 	if err := <-r.done; err != nil {
-		t.Errorf("Run: %v", err)
+		tb.Errorf("Run: %v", err)
 	}
 }
 
@@ -126,6 +128,7 @@ func TestShortConnections(t *testing.T) {
 	defer storm.Close()
 	c := collect{netns: n.Inode()}
 	r := run(t, newSource(t, nil, n), c.take)
+	used := cpu(t)
 	result, err := storm.Run()
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +138,7 @@ func TestShortConnections(t *testing.T) {
 	if c.lost.Any() {
 		t.Errorf("lost %+v", c.lost)
 	}
-	t.Logf("%d closes in %v", len(c.closed), result.Elapsed)
+	t.Logf("%d closes in %v, %v CPU here", len(c.closed), result.Elapsed, cpu(t)-used)
 	checkLedger(t, result.Ledger, c.closed)
 	if len(c.closed) != 2*connections {
 		t.Errorf("%d closes, want %d", len(c.closed), 2*connections)
@@ -301,6 +304,76 @@ func TestKnownSockets(t *testing.T) {
 	if listeners != 1 || inbound != 10 || outbound != 10 {
 		t.Errorf("%d listeners, %d inbound, %d outbound", listeners, inbound, outbound)
 	}
+}
+
+// TestNewNamespaces makes sure that closes are heard in namespaces that come
+// while the source runs, and are not laid to an earlier one: the kernel gives
+// out ids and inode numbers again.
+func TestNewNamespaces(t *testing.T) {
+	tcptest.NeedRoot(t)
+	var (
+		mu     sync.Mutex
+		walked map[uint32]bool
+		ended  = map[uint64]uint32{}
+	)
+	s := newSource(t, func(c *Config) { c.DumpEvery = 20 * time.Millisecond })
+	r := run(t, s, func(b *tcp.Batch) {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range b.Observations {
+			if o := &b.Observations[i]; o.Kind == tcp.SeenClosed {
+				ended[o.Cookie] = o.NetNS
+			}
+		}
+		if b.Pass.End {
+			walked = map[uint32]bool{}
+			for _, ns := range b.Pass.Namespaces {
+				walked[ns] = true
+			}
+		}
+	})
+	inodes := map[uint32]int{}
+	for range 3 {
+		n, err := tcptest.MakeNetNS(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes[n.Inode()]++
+		r.awaitPasses(t, 2)
+		r.await(t, "a dump of the new namespace", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return walked[n.Inode()]
+		})
+		var cookies [2]uint64
+		if err := n.Do(func() {
+			l, at := listenOn(t, &loopback4, unix.AF_INET, nil)
+			client, server := connectTo(t, l, at, unix.AF_INET, nil)
+			cookies = [2]uint64{client.cookie(t), server.cookie(t)}
+			client.close()
+			server.close()
+			l.close()
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.await(t, "the closes", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return ended[cookies[0]] != 0 && ended[cookies[1]] != 0
+		})
+		mu.Lock()
+		for _, c := range cookies {
+			if ended[c] != n.Inode() {
+				t.Errorf("socket of namespace %d ended in %d", n.Inode(), ended[c])
+			}
+		}
+		mu.Unlock()
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.stop(t)
+	t.Log(inodes)
 }
 
 // TestNotConnections makes sure that sockets which never were in a connection

@@ -24,8 +24,8 @@ const (
 // Multicast groups that tell of destroyed sockets, enum sknetlink_groups of
 // include/uapi/linux/sock_diag.h, as bits of sockaddr_nl.
 const (
-	groupTCPDestroy  = 1 << (1 - 1) // SKNLGRP_INET_TCP_DESTROY
-	groupTCP6Destroy = 1 << (3 - 1) // SKNLGRP_INET6_TCP_DESTROY
+	groupTCPDestroy  = 1 << 0 // SKNLGRP_INET_TCP_DESTROY, 1
+	groupTCP6Destroy = 1 << 2 // SKNLGRP_INET6_TCP_DESTROY, 3
 )
 
 // Attributes of include/uapi/linux/inet_diag.h.

@@ -69,11 +69,21 @@ func (s *knownSet) find(key sockKey) *known {
 	return nil
 }
 
-// note brings what is known of an observed socket up to date. The result is
-// valid until the next call.
-func (s *knownSet) note(o *tcp.Observation, pass uint32) (uint32, *known) {
+// note brings what is known of an observed socket up to date; k is nil for
+// mini-sockets, of which nothing is kept. again says that the observation is not
+// to be reported: the socket moved in the kernel's tables while they were being
+// read, perhaps to become the TIME_WAIT that has its cookie, or its end was
+// heard of since the kernel wrote this. k is valid until the next call.
+func (s *knownSet) note(o *tcp.Observation, pass uint32) (i uint32, k *known, again bool) {
 	key := sockKey{o.Cookie, o.NetNS}
 	i, ok := s.index[key]
+	if ok {
+		k = &s.slots[i]
+		again = k.pass == pass || (k.destroyed && !o.Mini)
+	}
+	if again || o.Mini {
+		return i, nil, again
+	}
 	if !ok {
 		if n := len(s.free); n > 0 {
 			i, s.free = s.free[n-1], s.free[:n-1]
@@ -84,7 +94,7 @@ func (s *knownSet) note(o *tcp.Observation, pass uint32) (uint32, *known) {
 		s.index[key] = i
 		s.slots[i] = known{key: key, used: true}
 	}
-	k := &s.slots[i]
+	k = &s.slots[i]
 	if k.inode != o.Inode {
 		// It was accepted, or left by its process: another owner.
 		k.owner, k.attribution, k.tries = tcp.Owner{}, tcp.AttributionUnknown, 0
@@ -96,7 +106,15 @@ func (s *knownSet) note(o *tcp.Observation, pass uint32) (uint32, *known) {
 		k.direction = o.Direction
 	}
 	k.tuple, k.state, k.pass = o.Tuple, o.State, pass
-	return i, k
+	return i, k, false
+}
+
+// complete adds to o what dumps do not tell.
+func (k *known) complete(o *tcp.Observation) {
+	o.Owner, o.Attribution = k.owner, k.attribution
+	if o.Direction == tcp.DirectionUnknown {
+		o.Direction = k.direction
+	}
 }
 
 // unowned says that the socket has a file whose owner is worth looking up.

@@ -15,7 +15,7 @@ func socketSeen(cookie uint64, inode uint32, s tcp.State) *tcp.Observation {
 
 func TestKnownSet(t *testing.T) {
 	s := newKnownSet()
-	i, k := s.note(socketSeen(1, 10, tcp.Established), 1)
+	i, k, _ := s.note(socketSeen(1, 10, tcp.Established), 1)
 	if !k.unowned() {
 		t.Error("a new socket needs no owner")
 	}
@@ -25,11 +25,19 @@ func TestKnownSet(t *testing.T) {
 	if k.unowned() || k.owner.PID != 5 || k.attribution != tcp.AttributionScan {
 		t.Errorf("%+v", k)
 	}
-	if j, k := s.note(socketSeen(1, 10, tcp.CloseWait), 2); j != i || k.owner.PID != 5 || k.state != tcp.CloseWait {
-		t.Errorf("noted again at %d, %d: %+v", i, j, k)
+	if j, k, again := s.note(socketSeen(1, 10, tcp.CloseWait), 2); j != i || again || k.owner.PID != 5 || k.state != tcp.CloseWait {
+		t.Errorf("noted again at %d, %d: %+v, %v", i, j, k, again)
+	}
+	mini := socketSeen(1, 0, tcp.TimeWait)
+	mini.Mini = true
+	if _, _, again := s.note(mini, 2); !again {
+		t.Error("listed in two states by one dump")
+	}
+	if _, k, again := s.note(mini, 3); again || k != nil {
+		t.Errorf("TIME_WAIT of a socket that is gone: %+v, %v", k, again)
 	}
 	// The same cookie with another file: whoever owned that one, not this.
-	if _, k := s.note(socketSeen(1, 11, tcp.CloseWait), 2); k.owner.PID != 0 || !k.unowned() {
+	if _, k, _ := s.note(socketSeen(1, 11, tcp.CloseWait), 3); k.owner.PID != 0 || !k.unowned() {
 		t.Errorf("owner kept: %+v", k)
 	}
 	// The same cookie in another namespace (Linux before 5.7) is another socket.
@@ -37,24 +45,27 @@ func TestKnownSet(t *testing.T) {
 		t.Error("namespaces are mixed up")
 	}
 
-	s.expire(3)
+	s.expire(4)
 	if s.find(sockKey{1, 7}) == nil {
 		t.Error("forgotten after one pass that did not show it")
 	}
-	s.expire(4)
+	s.expire(5)
 	if s.find(sockKey{1, 7}) != nil {
 		t.Error("not forgotten after two")
 	}
-	if j, _ := s.note(socketSeen(2, 12, tcp.Established), 4); j != i {
+	if j, _, _ := s.note(socketSeen(2, 12, tcp.Established), 5); j != i {
 		t.Errorf("place %d not used again, but %d", i, j)
 	}
 	k = s.find(sockKey{2, 7})
 	k.destroyed = true
-	s.expire(4)
+	s.expire(5)
+	if _, _, again := s.note(socketSeen(2, 12, tcp.Established), 6); !again {
+		t.Error("shown by a dump after its end")
+	}
 	if s.find(sockKey{2, 7}) == nil {
 		t.Error("forgotten while a dump may still show it")
 	}
-	s.expire(5)
+	s.expire(6)
 	if s.find(sockKey{2, 7}) != nil || len(s.index) != 0 {
 		t.Error("a destroyed socket is kept")
 	}

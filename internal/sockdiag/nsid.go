@@ -26,8 +26,8 @@ func appendNSIDGet(b []byte, fd int) []byte {
 // id.
 func appendNSIDNew(b []byte, fd int) []byte {
 	b = appendNSIDGet(b, fd)
-	any := int32(noNSID)
-	return appendAttribute32(b, netnsaNSID, uint32(any))
+	free := int32(noNSID)
+	return appendAttribute32(b, netnsaNSID, uint32(free))
 }
 
 func appendAttribute32(b []byte, typ uint16, v uint32) []byte {

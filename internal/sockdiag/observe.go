@@ -20,14 +20,14 @@ func (m *diagMessage) observe(o *tcp.Observation, keepsUID bool) {
 		o.Inode = m.inode
 		o.Has |= tcp.HasInode
 	}
-	if len(m.cong) > 1 {
-		copy(o.Metrics.CC[:len(o.Metrics.CC)-1], m.cong)
-		o.Has |= tcp.HasCC
-	}
 	mini := m.info == nil && o.State != tcp.Listen
 	if !mini && (m.inode != 0 || m.uid != 0 || keepsUID) {
 		o.UID = m.uid
 		o.Has |= tcp.HasUID
+	}
+	if !mini && len(m.cong) > 1 && m.cong[0] != 0 {
+		copy(o.Metrics.CC[:len(o.Metrics.CC)-1], m.cong)
+		o.Has |= tcp.HasCC
 	}
 	if o.State == tcp.Listen {
 		o.Direction = tcp.Listening

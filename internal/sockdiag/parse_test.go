@@ -17,11 +17,11 @@ import (
 )
 
 // fixture reads datagrams as the kernel sent them, one after the other.
-func fixture(t testing.TB, name string) []byte {
-	t.Helper()
+func fixture(tb testing.TB, name string) []byte {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -40,8 +40,8 @@ func eachMessage(b []byte, fn func(h nlHeader, body []byte)) error {
 }
 
 // text prints what an observation says, for golden files.
-func text(t testing.TB, o *tcp.Observation) string {
-	t.Helper()
+func text(tb testing.TB, o *tcp.Observation) string {
+	tb.Helper()
 	row := tcptest.RowOfObservation(o)
 	for key, set := range map[string]bool{"mini": o.Mini, "was_listening": o.WasListening, "inexact": o.Inexact} {
 		if set {
@@ -50,7 +50,7 @@ func text(t testing.TB, o *tcp.Observation) string {
 	}
 	b, err := json.Marshal(row)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b) + "\n"
 }
@@ -326,11 +326,11 @@ func FuzzMessages(f *testing.F) {
 			var o tcp.Observation
 			m.observe(&o, false)
 			checkMetrics(t, o.Has, &o.Metrics)
-			if o.Mini && o.Has&^(tcp.HasCookie|tcp.HasInode|tcp.HasCC) != 0 {
+			if o.Mini && o.Has&^(tcp.HasCookie|tcp.HasInode) != 0 {
 				t.Errorf("mini socket with %#x", uint64(o.Has))
 			}
 			set := newKnownSet()
-			_, k := set.note(&o, 1)
+			_, k, _ := set.note(&o, 1)
 			for _, k := range []*known{nil, k} {
 				end := tcp.Observation{}
 				if m.observeDestroyed(&end, k) && !end.WasListening {

@@ -51,19 +51,19 @@ func TestRecord(t *testing.T) {
 		l, at := listenOn(t, &loopback4, unix.AF_INET, nil)
 		for _, linger := range []bool{false, true} {
 			client, server := connectTo(t, l, at, unix.AF_INET, nil)
-			if _, err := unix.Write(client, []byte("question")); err != nil {
+			if _, err := unix.Write(client.fd, []byte("question")); err != nil {
 				t.Fatal(err)
 			}
 			if linger {
 				l := unix.Linger{Onoff: 1}
-				if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &l); err != nil {
+				if err := unix.SetsockoptLinger(client.fd, unix.SOL_SOCKET, unix.SO_LINGER, &l); err != nil {
 					t.Fatal(err)
 				}
 			}
-			unix.Close(client)
-			unix.Close(server)
+			client.close()
+			server.close()
 		}
-		unix.Close(l)
+		l.close()
 		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			got, err := e.receive(false)
 			if errors.Is(err, unix.EAGAIN) {

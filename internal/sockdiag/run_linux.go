@@ -63,7 +63,7 @@ func (s *Source) walkAgain(ctx context.Context, out *output, ev *events, first b
 	if err == nil || first || out.err != nil || ctx.Err() != nil {
 		return err
 	}
-	s.warn("dump failed", "err", err)
+	s.warnOnce("dumping", err)
 	out.seen = out.seen[:0]
 	return nil
 }

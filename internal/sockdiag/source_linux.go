@@ -100,11 +100,11 @@ func (s *Source) namespaces() (list []netns.Namespace, all bool, err error) {
 	return list, hidden == 0, nil
 }
 
-// warn logs what would repeat with each dump once.
-func (s *Source) warn(msg string, args ...any) {
-	if !s.warned[msg] {
-		s.warned[msg] = true
-		s.cfg.Logger.Warn(msg, args...)
+// warnOnce logs an error that would repeat with each dump.
+func (s *Source) warnOnce(doing string, err error) {
+	if !s.warned[doing] {
+		s.warned[doing] = true
+		s.cfg.Logger.Warn("failed, and may fail again", "doing", doing, "err", err)
 	}
 }
 

@@ -18,49 +18,49 @@ import (
 
 // newSource makes a source that looks at nothing but the given namespaces (nil
 // is the own one), so that what else runs on the host does not matter.
-func newSource(t testing.TB, change func(*Config), namespaces ...*tcptest.NetNS) *Source {
-	t.Helper()
+func newSource(tb testing.TB, change func(*Config), namespaces ...*tcptest.NetNS) *Source {
+	tb.Helper()
 	cfg := DefaultConfig()
 	for _, n := range namespaces {
-		cfg.Namespaces = append(cfg.Namespaces, namespace(t, n))
+		cfg.Namespaces = append(cfg.Namespaces, namespace(tb, n))
 	}
 	if change != nil {
 		change(&cfg)
 	}
 	s, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
-func namespace(t testing.TB, n *tcptest.NetNS) netns.Namespace {
-	t.Helper()
+func namespace(tb testing.TB, n *tcptest.NetNS) netns.Namespace {
+	tb.Helper()
 	ns, err := netns.Self()
 	if n != nil {
 		ns, err = netns.Open(n.Path())
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ns
 }
 
 // once returns all observations of one pass, and how it ended.
-func once(t testing.TB, s *Source) ([]tcp.Observation, tcp.Pass) {
-	t.Helper()
+func once(tb testing.TB, s *Source) ([]tcp.Observation, tcp.Pass) {
+	tb.Helper()
 	var (
 		all []tcp.Observation
 		end tcp.Pass
 	)
-	err := s.Once(t.Context(), func(b *tcp.Batch) error {
+	err := s.Once(tb.Context(), func(b *tcp.Batch) error {
 		if b.Pass.Kind != tcp.PassFull || end.End {
-			t.Errorf("batch of pass %+v after %+v", b.Pass, end)
+			tb.Errorf("batch of pass %+v after %+v", b.Pass, end)
 		}
 		all = append(all, b.Observations...)
 		if b.Pass.End {
@@ -70,10 +70,10 @@ func once(t testing.TB, s *Source) ([]tcp.Observation, tcp.Pass) {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if !end.End {
-		t.Error("the pass did not end")
+		tb.Error("the pass did not end")
 	}
 	return all, end
 }
@@ -230,11 +230,11 @@ func TestNamespaceGoes(t *testing.T) {
 	}
 }
 
-func descriptors(t testing.TB) int {
-	t.Helper()
+func descriptors(tb testing.TB) int {
+	tb.Helper()
 	l, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := 0
 	for _, e := range l {

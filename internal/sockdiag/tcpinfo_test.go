@@ -23,7 +23,7 @@ func TestDecodeTCPInfo(t *testing.T) {
 	u32 := func(off int) uint32 { return binary.NativeEndian.Uint32(b[off:]) }
 	u64 := func(off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }
 	var m tcp.Metrics
-	has, acked := decodeTCPInfo(b, &m)
+	_, acked := decodeTCPInfo(b, &m)
 	want := tcp.Metrics{
 		BytesSent:          u64(200) - u64(208),
 		BytesReceived:      u64(128),
@@ -51,7 +51,7 @@ func TestDecodeTCPInfo(t *testing.T) {
 	binary.NativeEndian.PutUint64(b[infoBytesSent:], 5000)
 	binary.NativeEndian.PutUint64(b[infoBytesRetrans:], 1000)
 	b[infoFlags] = 1
-	has, _ = decodeTCPInfo(b, &m)
+	has, _ := decodeTCPInfo(b, &m)
 	if m.BytesSent != 4000 || has&tcp.HasBytesSent == 0 || !m.AppLimited {
 		t.Errorf("%d sent, has %#x, app limited %v", m.BytesSent, uint64(has), m.AppLimited)
 	}

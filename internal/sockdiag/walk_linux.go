@@ -100,12 +100,12 @@ func (s *Source) walk(ctx context.Context, out *output, ev *events) error {
 			// Features tells of it; what is shown is whole all the same.
 			all = false
 			failed = err
-			s.warn("network namespace cannot be entered", "namespace", ns.String(), "err", err)
+			s.warnOnce("entering a network namespace", err)
 		default:
 			all = false
 			failed = fmt.Errorf("network namespace %s: %w", ns, err)
 			out.pass.Incomplete = failed.Error()
-			s.warn("network namespace not dumped whole", "namespace", ns.String(), "err", err)
+			s.warnOnce("dumping a network namespace", failed)
 		}
 	}
 	if failed != nil && len(out.pass.Namespaces) == 0 {
@@ -182,7 +182,7 @@ func (s *Source) lookUpFirst(ctx context.Context, begin tcp.Stamp, list []netns.
 	}
 	err := s.lookup.run(ctx, s.cfg.Owners)
 	if err != nil {
-		s.warn("owners of sockets not found", "err", err)
+		s.warnOnce("finding the owners of sockets", err)
 	}
 	s.lookup.applyAll(&s.known, err == nil)
 }
@@ -204,14 +204,13 @@ func (s *Source) visit(m *diagMessage, netns uint32, now tcp.Stamp, out *output)
 	o := &out.seen[len(out.seen)-1]
 	o.NetNS, o.Time = netns, now
 	m.observe(o, s.keepsUID)
-	if !o.Mini {
-		i, k := s.known.note(o, s.pass)
-		switch {
-		case k.destroyed:
-			// Its end was heard of since the kernel wrote this.
-			out.seen = out.seen[:len(out.seen)-1]
-			return nil
-		case s.cfg.Owners != nil && k.unowned():
+	i, k, again := s.known.note(o, s.pass)
+	if again {
+		out.seen = out.seen[:len(out.seen)-1]
+		return nil
+	}
+	if k != nil {
+		if s.cfg.Owners != nil && k.unowned() {
 			if _, found := s.lookup.found[k.inode]; found {
 				s.lookup.apply(k)
 			} else if len(s.pending) < maxPending {
@@ -220,10 +219,7 @@ func (s *Source) visit(m *diagMessage, netns uint32, now tcp.Stamp, out *output)
 				return nil
 			}
 		}
-		o.Owner, o.Attribution = k.owner, k.attribution
-		if o.Direction == tcp.DirectionUnknown {
-			o.Direction = k.direction
-		}
+		k.complete(o)
 	}
 	if len(out.seen) < batchLen {
 		return nil
@@ -242,7 +238,7 @@ func (s *Source) settlePending(ctx context.Context, out *output) error {
 		s.lookup.want[s.pending[i].Inode] = struct{}{}
 	}
 	if err := s.lookup.run(ctx, s.cfg.Owners); err != nil {
-		s.warn("owners of sockets not found", "err", err)
+		s.warnOnce("finding the owners of sockets", err)
 	}
 	for i := range s.pending {
 		o, k := &s.pending[i], s.known.at(s.slots[i])
@@ -250,10 +246,7 @@ func (s *Source) settlePending(ctx context.Context, out *output) error {
 		if k.destroyed {
 			continue
 		}
-		o.Owner, o.Attribution = k.owner, k.attribution
-		if o.Direction == tcp.DirectionUnknown {
-			o.Direction = k.direction
-		}
+		k.complete(o)
 		out.seen = append(out.seen, *o)
 		if len(out.seen) >= batchLen {
 			if err := out.flushSeen(false); err != nil {
