@@ -85,6 +85,10 @@ type Pass struct {
 	// AllNamespaces says that Namespaces is every namespace of the host, so that
 	// sockets of others are gone with their namespace.
 	AllNamespaces bool
+	// Sockets is how many full sockets of Namespaces the pass walked, the
+	// unchanged ones that it left out included; 0 is unknown. It holds at End,
+	// when every close from before the walk has been handed over.
+	Sockets int
 	// Incomplete says why the pass cannot be trusted to show everything (the
 	// kernel changed its tables meanwhile, a namespace could not be entered);
 	// empty if it can.
@@ -117,6 +121,9 @@ type Batch struct {
 	// The pointed-to values are immutable and may be kept.
 	Processes []*Process
 	Lost      Loss
+	// Resync, if not nil, asks the source for a full pass soon, because the
+	// receiver follows sockets that seem to be gone. It does not block.
+	Resync func()
 }
 
 // Sink receives batches, one at a time. An error ends the source's run.

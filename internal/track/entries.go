@@ -32,7 +32,7 @@ func (t *Tracker) newEntry(b *tcp.Batch, o *tcp.Observation, r role) *entry {
 		Complete: true,
 		Clock:    &t.clock,
 	}
-	e := &entry{conn: c, role: r, gen: t.table.published + 1}
+	e := &entry{conn: c, role: r, netns: o.NetNS, gen: t.table.published + 1}
 	if b.Pass.Kind != tcp.PassEvents {
 		e.seenPass = b.Pass.Begin.Boot
 	} else {

@@ -22,16 +22,20 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 			first[ns] = true
 		}
 	}
+	followed := 0
 	// Backwards, because remove fills a hole with the last entry.
 	for _, e := range slices.Backward(t.table.entries) {
 		t.settle(b, e, first)
 		mini := e.role == roleHalfOpen || e.role == roleRemnant
+		if p.Sockets > 0 && !mini && e.notBefore < p.Begin.Boot && covered[e.netns] {
+			followed++
+		}
 		switch {
 		case e.missed:
 			// A full pass did not show it, and nothing was heard of it since.
 			t.vanish(e)
 		case !full && !mini, e.seenPass == p.Begin.Boot, e.notBefore >= p.Begin.Boot, p.Incomplete != "":
-		case !covered[e.conn.NetNS] && !everywhere:
+		case !covered[e.netns] && !everywhere:
 		case mini:
 			t.remove(e)
 		default:
@@ -45,6 +49,20 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 		})
 	}
 	t.processes.expire(t.now.Boot)
+	t.compare(b, followed)
+}
+
+// compare asks for a full pass when two passes in a row walked fewer sockets
+// than are followed: some closed and nothing told of it.
+func (t *Tracker) compare(b *tcp.Batch, followed int) {
+	if b.Pass.Kind != tcp.PassDelta || followed <= b.Pass.Sockets || b.Pass.Sockets == 0 {
+		t.excess = false
+		return
+	}
+	if t.excess && b.Resync != nil {
+		b.Resync()
+	}
+	t.excess = !t.excess
 }
 
 // vanish ends an entry whose close was not seen.

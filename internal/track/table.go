@@ -31,6 +31,7 @@ type entry struct {
 	rateTime           int64
 	rateSent, rateRecv uint64
 
+	netns               uint32
 	role                role
 	missed              bool
 	opened, established bool

@@ -361,6 +361,33 @@ func TestLostCloseIsReconciled(t *testing.T) {
 	b.wantTold()
 }
 
+func TestUncountedLossAsksForAFullPass(t *testing.T) {
+	b := newBed(t)
+	b.pass(tcp.PassFull, sock(1, 40000, 443), sock(2, 40001, 443))
+	asked := 0
+	walk := func(sockets int) {
+		b.apply(tcp.Batch{
+			Pass:   tcp.Pass{Kind: tcp.PassDelta, Begin: b.tick(time.Second), End: true, Namespaces: []uint32{ns1}, Sockets: sockets},
+			Resync: func() { asked++ },
+		})
+	}
+	walk(2)
+	walk(1)
+	if asked != 0 {
+		t.Error("one pass with fewer sockets is no proof")
+	}
+	walk(1)
+	if asked != 1 {
+		t.Errorf("asked %d times after two passes that walked fewer sockets than are followed", asked)
+	}
+	walk(2)
+	walk(1)
+	walk(2)
+	if asked != 1 {
+		t.Errorf("asked %d times without two such passes in a row", asked)
+	}
+}
+
 func TestIncompletePassRemovesNothing(t *testing.T) {
 	b := newBed(t)
 	b.pass(tcp.PassFull, sock(1, 40000, 443))

@@ -29,6 +29,9 @@ type Tracker struct {
 	// passed holds the namespaces that one full pass covered: what appears
 	// there later is new, not only newly seen.
 	passed map[uint32]bool
+	// excess says that the last delta pass walked fewer sockets than are
+	// followed.
+	excess bool
 	// ended closes the stream of events.
 	ended bool
 

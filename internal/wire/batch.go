@@ -34,6 +34,7 @@ func AppendBatch(b []byte, batch *tcp.Batch) []byte {
 		flags |= passAllNamespaces
 	}
 	b = append(b, flags)
+	b = le.AppendUint32(b, uint32(p.Sockets))
 	b = appendString(b, p.Incomplete)
 	b = le.AppendUint32(b, uint32(len(p.Namespaces)))
 	for _, ns := range p.Namespaces {
@@ -65,6 +66,7 @@ func DecodeBatch(b []byte, dst *tcp.Batch) error {
 	dst.Pass = tcp.Pass{Kind: tcp.PassKind(r.uint8()), Begin: r.stamp(), Namespaces: dst.Pass.Namespaces[:0]}
 	flags := r.uint8()
 	dst.Pass.End, dst.Pass.AllNamespaces = flags&passEnd != 0, flags&passAllNamespaces != 0
+	dst.Pass.Sockets = int(r.uint32())
 	dst.Pass.Incomplete = r.string()
 	for range r.count(4) {
 		dst.Pass.Namespaces = append(dst.Pass.Namespaces, r.uint32())

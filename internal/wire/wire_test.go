@@ -47,7 +47,8 @@ func fill(v reflect.Value, n *uint64) {
 		v.SetString(strings.Repeat("x", int(*n%7)+1))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case reflect.Func: // stays on its side
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		*n++
 		v.SetInt(int64(*n%120) + 1)
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
