@@ -105,6 +105,21 @@ func (b *batcher) addEvent(p []byte) error {
 	return nil
 }
 
+// addHeld reads records of the ring that lie one behind the other.
+func (b *batcher) addHeld(p []byte) error {
+	for len(p) > 0 {
+		n, ok := recordLen(p)
+		if !ok || len(p) < n {
+			return errRecord
+		}
+		if err := b.addEvent(p[:n]); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
 // send hands the batch over and opens the next of the same kind.
 func (b *batcher) send() error {
 	b.batch.Time = b.clock()

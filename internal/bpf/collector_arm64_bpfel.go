@@ -27,6 +27,7 @@ const (
 	collectorProgOnSend         = "on_send"
 	collectorProgOnSendReset    = "on_send_reset"
 	collectorProgOnState        = "on_state"
+	collectorProgOnStateAgain   = "on_state_again"
 	collectorProgWalkFiles      = "walk_files"
 	collectorProgWalkTcp        = "walk_tcp"
 	collectorVarFilesMode       = "files_mode"
@@ -87,6 +88,7 @@ type collectorProgramSpecs struct {
 	OnSend         *ebpf.ProgramSpec `ebpf:"on_send"`
 	OnSendReset    *ebpf.ProgramSpec `ebpf:"on_send_reset"`
 	OnState        *ebpf.ProgramSpec `ebpf:"on_state"`
+	OnStateAgain   *ebpf.ProgramSpec `ebpf:"on_state_again"`
 	WalkFiles      *ebpf.ProgramSpec `ebpf:"walk_files"`
 	WalkTcp        *ebpf.ProgramSpec `ebpf:"walk_tcp"`
 }
@@ -177,6 +179,7 @@ type collectorPrograms struct {
 	OnSend         *ebpf.Program `ebpf:"on_send"`
 	OnSendReset    *ebpf.Program `ebpf:"on_send_reset"`
 	OnState        *ebpf.Program `ebpf:"on_state"`
+	OnStateAgain   *ebpf.Program `ebpf:"on_state_again"`
 	WalkFiles      *ebpf.Program `ebpf:"walk_files"`
 	WalkTcp        *ebpf.Program `ebpf:"walk_tcp"`
 }
@@ -189,6 +192,7 @@ func (p *collectorPrograms) Close() error {
 		p.OnSend,
 		p.OnSendReset,
 		p.OnState,
+		p.OnStateAgain,
 		p.WalkFiles,
 		p.WalkTcp,
 	)

@@ -24,6 +24,7 @@ const (
 // hookFeatures is what each hook gives, and what is lost without it.
 var hookFeatures = map[string]struct{ name, without string }{
 	collectorProgOnState:        {"ebpf_lifecycle", "beginnings and ends of connections are not seen"},
+	collectorProgOnStateAgain:   {"ebpf_lifecycle_nested", "changes of state that interrupt one another are not seen"},
 	collectorProgOnReceive:      {"ebpf_worker_receive", "a worker that only reads is taken for its listener"},
 	collectorProgOnSend:         {"ebpf_worker_send", "a worker that only writes is taken for its listener"},
 	collectorProgOnRetransmit:   {"ebpf_retransmits", "retransmissions are counted, but are no events"},

@@ -22,12 +22,14 @@ const vmlinuxBTF = "/sys/kernel/btf/vmlinux"
 
 // hooks are the programs of Run, in the order they are attached.
 var hooks = []string{
-	collectorProgOnState, collectorProgOnReceive, collectorProgOnSend,
-	collectorProgOnRetransmit, collectorProgOnSendReset, collectorProgOnReceiveReset,
+	collectorProgOnState, collectorProgOnStateAgain, collectorProgOnReceive,
+	collectorProgOnSend, collectorProgOnRetransmit, collectorProgOnSendReset, collectorProgOnReceiveReset,
 }
 
 // required are the programs that nothing can replace.
-var required = map[string]bool{collectorProgWalkTcp: true, collectorProgOnState: true}
+var required = map[string]bool{
+	collectorProgWalkTcp: true, collectorProgOnState: true, collectorProgOnStateAgain: true,
+}
 
 // load loads programs and maps into the kernel.
 func (s *Source) load() error {
@@ -192,6 +194,8 @@ func describe(name string) string {
 		return "iter/task_file"
 	case collectorProgOnState:
 		return "tracepoint inet_sock_set_state"
+	case collectorProgOnStateAgain:
+		return "second tracepoint inet_sock_set_state"
 	case collectorProgOnReceive:
 		return "tracepoint tcp_rcv_space_adjust"
 	case collectorProgOnSend:

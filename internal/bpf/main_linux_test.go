@@ -1,9 +1,17 @@
 package bpf
 
 import (
+	"os"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
-func TestMain(m *testing.M) { tcptest.Main(m) }
+func TestMain(m *testing.M) {
+	if code, is := tcptest.PlayRole(); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -19,6 +19,9 @@ import (
 // the reader earlier only when the ring is a quarter full.
 const drainEvery = 20 * time.Millisecond
 
+// heldRings is how many times the ring's size may be held at most.
+const heldRings = 8
+
 // reconcileEvery is the least time between two full passes made because
 // something was lost.
 const reconcileEvery = 2 * time.Second
@@ -33,6 +36,9 @@ type run struct {
 	s      *Source
 	ring   *ringbuf.Reader
 	record ringbuf.Record
+	// held is records taken out of the ring during a walk, whose batches they
+	// must not come between.
+	held []byte
 	// misses is how often the programs were left out, because they would have
 	// interrupted themselves.
 	misses uint64
@@ -68,6 +74,8 @@ func (s *Source) Run(ctx context.Context, sink tcp.Sink) (err error) {
 	if err := r.baseline(); err != nil {
 		return err
 	}
+	s.meanwhile = r.hold
+	defer func() { s.meanwhile = nil }()
 	return r.loop(ctx)
 }
 
@@ -150,6 +158,12 @@ func (r *run) delta(ctx context.Context) error {
 func (r *run) drain(deadline time.Time) error {
 	b := &r.s.batch
 	b.begin(tcp.PassEvents)
+	if err := b.addHeld(r.held); err != nil {
+		return err
+	}
+	if r.held = r.held[:0]; cap(r.held) > r.s.cfg.RingBytes {
+		r.held = nil
+	}
 	r.ring.SetDeadline(deadline)
 	end := time.Now().Add(4 * drainEvery)
 	for {
@@ -182,26 +196,50 @@ func (r *run) drain(deadline time.Time) error {
 	return b.send()
 }
 
-// checkMisses reports a loss that cannot be counted: the kernel leaves a program
-// out when a softirq calls it while it runs on the same CPU.
+// hold makes room in the ring during a walk, if it fills.
+func (r *run) hold() error {
+	size := r.s.cfg.RingBytes
+	if r.ring.AvailableBytes() < size/4 {
+		return nil
+	}
+	r.ring.SetDeadline(time.Now())
+	for len(r.held) < heldRings*size {
+		err := r.ring.ReadInto(&r.record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("reading the ring: %w", err)
+		}
+		r.held = append(r.held, r.record.RawSample...)
+	}
+	return nil
+}
+
+// checkMisses reports the events that were lost because the kernel leaves a
+// program out when a softirq calls it while it runs on the same CPU.
 func (r *run) checkMisses() error {
 	misses, err := r.s.recursionMisses()
 	if err != nil || misses == r.misses {
 		return err
 	}
-	r.misses, r.lost = misses, true
 	b := &r.s.batch
 	b.begin(tcp.PassEvents)
-	b.batch.Lost.Unknown = true
+	b.batch.Lost.Events = misses - r.misses
+	r.misses = misses
 	return b.send()
 }
 
-// recursionMisses sums the misses of the programs that report events.
+// recursionMisses sums the misses of programs that report events. The state of a
+// socket is reported by two, so that one of them runs (see on_state_again), and
+// a read or write that is missed is followed by others.
 func (s *Source) recursionMisses() (uint64, error) {
 	var sum uint64
-	for _, name := range hooks {
+	for _, name := range []string{
+		collectorProgOnRetransmit, collectorProgOnSendReset, collectorProgOnReceiveReset,
+	} {
 		p := s.programs[name]
-		if p == nil || name == collectorProgOnReceive || name == collectorProgOnSend {
+		if p == nil {
 			continue
 		}
 		stats, err := p.Stats()

@@ -37,6 +37,8 @@ type Source struct {
 	batch batcher
 	buf   []byte
 	drops drops
+	// meanwhile is called again and again during walks, when set.
+	meanwhile func() error
 
 	probe    sync.Once
 	features []tcp.Feature

@@ -216,6 +216,11 @@ func (s *Source) read(ctx context.Context, r io.ReadCloser) error {
 		}
 		copy(s.buf, s.buf[used:have])
 		have -= used
+		if s.meanwhile != nil {
+			if err := s.meanwhile(); err != nil {
+				return err
+			}
+		}
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):

@@ -486,24 +486,34 @@ static __always_inline void established(struct tcp_sock *tp, struct conn *c, int
 	}
 }
 
-/* The life of every socket passes here, the first and the last step included. */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(on_state, struct sock *sk, int old, int new)
+/*
+ * The life of every socket passes here, the first and the last step included.
+ *
+ * The kernel leaves a program out when it would interrupt itself: a softirq that
+ * changes a state while a system call does the same on this CPU. One in some
+ * 100,000 changes would be lost, so the program hangs there twice. An interrupt
+ * finds at most one of the two at work, and who comes second sees that the state
+ * was told.
+ */
+static __always_inline void state_changed(struct sock *sk, int old, int new, bool first)
 {
 	struct tcp_sock *tp;
 	struct conn *c;
 	__u64 now;
 
 	if (new != TCP_SYN_SENT && new != TCP_LISTEN && new != TCP_ESTABLISHED && new != TCP_CLOSE)
-		return 0;
+		return;
 	if (old == new || !wanted(sk))
-		return 0;
+		return;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
-		return 0;
+		return;
+	c = bpf_sk_storage_get(&conns, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (c ? c->told == new : !first)
+		return;
+	if (c)
+		c->told = new;
 	now = bpf_ktime_get_boot_ns();
-	c = bpf_sk_storage_get(&conns, sk, 0,
-			       new == TCP_CLOSE ? 0 : BPF_LOCAL_STORAGE_GET_F_CREATE);
 	switch (new) {
 	case TCP_SYN_SENT:
 		/* No local port yet, so nothing to report; but it is the process
@@ -535,6 +545,19 @@ int BPF_PROG(on_state, struct sock *sk, int old, int new)
 		report_closed(tp, c, old, now);
 		break;
 	}
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_state, struct sock *sk, int old, int new)
+{
+	state_changed(sk, old, new, true);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_state_again, struct sock *sk, int old, int new)
+{
+	state_changed(sk, old, new, false);
 	return 0;
 }
 

@@ -155,6 +155,8 @@ struct conn {
 	__u32 pass; /* number of the walk that last showed it */
 	__u32 role; /* enum role */
 	__u32 reset; /* enum reset; 32 bits for atomic or */
+	__u32 told; /* the last state that was reported */
+	__u32 pad;
 };
 
 /* Owner of an MPTCP socket, by inode. */
