@@ -38,6 +38,7 @@ type program struct {
 	stderr []string      // guarded by mu
 	code   int           // guarded by mu until done
 	closes int           // guarded by mu; closed events among lines
+	parsed []event       // guarded by mu; the first of lines
 }
 
 // how changes the way in which a program is started.
@@ -262,14 +263,14 @@ func (p *program) events(tb testing.TB) []event {
 	if p.rest != "" {
 		tb.Errorf("%s: the output ends within a line: %.200q", p.name, p.rest)
 	}
-	evs := make([]event, len(p.lines))
-	for i, line := range p.lines {
-		if err := json.Unmarshal([]byte(line), &evs[i]); err != nil {
-			tb.Fatalf("%s: line %d: %v: %.500q", p.name, i+1, err, line)
+	for i := len(p.parsed); i < len(p.lines); i++ {
+		e := event{raw: p.lines[i]}
+		if err := json.Unmarshal([]byte(e.raw), &e); err != nil {
+			tb.Fatalf("%s: line %d: %v: %.500q", p.name, i+1, err, e.raw)
 		}
-		evs[i].raw = line
+		p.parsed = append(p.parsed, e)
 	}
-	return evs
+	return p.parsed
 }
 
 // watching starts watch -o jsonl and returns when it sees everything.
@@ -308,3 +309,7 @@ func byCookie(rows []tcptest.Row) map[string]tcptest.Row {
 	}
 	return m
 }
+
+// waitABit is the pause between looks at something that tells nobody of its
+// changes.
+func waitABit() { time.Sleep(50 * time.Millisecond) }
