@@ -18,11 +18,11 @@ const selfPath = "/proc/thread-self/ns/net"
 
 // Self returns the namespace of this process.
 func Self() (Namespace, error) {
-	ino, err := inode("/proc/self/ns/net")
+	ino, err := inode("/proc/thread-self/ns/net")
 	if err != nil {
 		return Namespace{}, fmt.Errorf("own network namespace: %w", err)
 	}
-	return Namespace{Inode: ino, Path: "/proc/self/ns/net", Self: true}, nil
+	return Namespace{Inode: ino, Path: selfPath, Self: true}, nil
 }
 
 // Open returns the namespace that path stands for.
