@@ -72,7 +72,8 @@ func unifiedGroup() (string, error) {
 	return "", errors.New("no unified control group hierarchy is mounted")
 }
 
-// close removes the group. Processes that outlive the command keep it.
+// close removes the group. Processes that outlive the command go on in the group
+// that it was started from.
 func (g *group) close() error {
 	if g.dir == nil {
 		return nil
@@ -80,13 +81,28 @@ func (g *group) close() error {
 	_ = g.dir.Close()
 	g.dir = nil
 	var err error
-	for range 20 { // an exiting process leaves its group a moment after its end
+	for try := range 20 {
 		if err = os.Remove(g.path); err == nil || errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
+		if try > 2 { // an exiting process leaves its group a moment after its end
+			g.empty()
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("processes of the command are still running, so its control group %s stays: %w", g.path, err)
+	return fmt.Errorf("removing the command's control group: %w", err)
+}
+
+// empty moves the processes of the group to its parent. One that cannot be moved
+// has ended, or keeps the group from being removed, which close tells of.
+func (g *group) empty() {
+	pids, err := os.ReadFile(filepath.Join(g.path, "cgroup.procs"))
+	if err != nil {
+		return
+	}
+	for _, pid := range strings.Fields(string(pids)) {
+		_ = os.WriteFile(filepath.Join(filepath.Dir(g.path), "cgroup.procs"), []byte(pid), 0)
+	}
 }
 
 // parentIn reports whether pid descends from one of the known processes.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,7 +34,7 @@ func newRun(e env) *cobra.Command {
 		Long: `Run a command and, when it has ended, report the TCP connections that it and its
 children opened or accepted. The exit code is the command's. Where a control
 group can be made for it (as root), children are found whatever they do; else by
-their parents.`,
+their parents, which misses those that end within a second or so.`,
 		Example: `  viewtcp run -- curl -s https://example.org
   viewtcp run -o jsonl --report conns.jsonl -- make test`,
 		DisableFlagsInUseLine: true,
@@ -92,7 +93,8 @@ func runCommand(ctx context.Context, e env, c *runFlags, args []string) (err err
 	l := newLook(e, &c.common)
 	m := newMembers(f)
 	ready := make(chan struct{})
-	l.ready = func(tcp.SourceKind) { close(ready) }
+	// A source that fails later is followed by the next one.
+	l.ready = func(tcp.SourceKind) { m.ready.Do(func() { close(ready) }) }
 	followed := make(chan struct{})
 	following := false
 	l.started = func(t *track.Tracker) {
@@ -112,6 +114,9 @@ func runCommand(ctx context.Context, e env, c *runFlags, args []string) (err err
 	select {
 	case err := <-ended:
 		return err
+	case <-ctx.Done(): // before the command was started
+		stop()
+		return errors.Join(<-ended, exitError{exitInterrupted})
 	case <-ready:
 	}
 
@@ -129,6 +134,9 @@ func runCommand(ctx context.Context, e env, c *runFlags, args []string) (err err
 	l.tracker.End()
 	<-followed
 	conns := m.finish(l.tracker.Snapshot())
+	if m.gap {
+		e.warn("run: events were lost, so connections of the command may be missing or lack their end")
+	}
 	p.sort(conns)
 	if c.limit > 0 && len(conns) > c.limit {
 		conns = conns[:c.limit]
@@ -167,26 +175,51 @@ func reportColumns() []output.Column {
 // members are the connections of one command: those made in its control group,
 // or by it and its descendants.
 type members struct {
-	match  func(*tcp.Conn) bool
-	pids   map[int32]bool
-	conns  map[tcp.ID]*tcp.Conn
-	events []tcp.Event
-	group  group
-	gap    bool
+	match func(*tcp.Conn) bool
+	ready sync.Once
+
+	mu    sync.Mutex
+	pids  map[int32]bool         // guarded by mu; processes of the command
+	other map[tcp.ProcessID]bool // guarded by mu; processes that are not
+	conns map[tcp.ID]*tcp.Conn   // guarded by mu
+	group group                  // guarded by mu while the command is started
+	gap   bool                   // guarded by mu
 }
+
+// maxOther bounds the processes that are remembered as no members.
+const maxOther = 1 << 16
 
 func newMembers(f *filter.Filter) *members {
-	return &members{match: f.Predicate(), pids: make(map[int32]bool), conns: make(map[tcp.ID]*tcp.Conn)}
+	return &members{
+		match: f.Predicate(), pids: make(map[int32]bool), other: make(map[tcp.ProcessID]bool),
+		conns: make(map[tcp.ID]*tcp.Conn),
+	}
 }
 
-// follow keeps the events until it is known which processes count.
+// follow keeps the command's connections out of the events of the host, of
+// which there may be any number.
 func (m *members) follow(sub tcp.Subscription) {
+	var events []tcp.Event
 	for {
 		var err error
-		if m.events, err = sub.Next(context.Background(), m.events); err != nil {
+		events, err = sub.Next(context.Background(), events[:0])
+		m.mu.Lock()
+		for i := range events {
+			m.event(&events[i])
+		}
+		m.mu.Unlock()
+		if err != nil {
 			return
 		}
 	}
+}
+
+// event takes in one event; the caller holds mu.
+func (m *members) event(e *tcp.Event) {
+	if e.Conn != nil {
+		m.add(e.Conn)
+	}
+	m.gap = m.gap || e.Type == tcp.EventGap
 }
 
 // run runs the command to its end and returns its exit code.
@@ -194,22 +227,28 @@ func (m *members) run(ctx context.Context, e env, path string, args []string) (i
 	cmd := exec.Command(path, args[1:]...) //nolint:noctx // the command gets its signals itself
 	cmd.Args[0] = args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	// Its first connection may be seen before Start returns.
+	m.mu.Lock()
 	var err error
 	if m.group, err = newGroup(cmd); err != nil {
 		m.group = group{}
 	}
+	err = cmd.Start()
+	if err == nil {
+		m.pids[int32(cmd.Process.Pid)] = true
+	}
+	m.mu.Unlock()
 	defer func() {
 		if err := m.group.close(); err != nil {
 			e.warn("run: " + err.Error())
 		}
 	}()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	if err := cmd.Start(); err != nil {
+	if err != nil {
 		return 0, fmt.Errorf("run: %w", err)
 	}
-	m.pids[int32(cmd.Process.Pid)] = true
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	for {
@@ -244,12 +283,8 @@ func exitCode(exit *exec.ExitError) int {
 // finish returns the command's connections in the order of their opening, as
 // they were last seen.
 func (m *members) finish(s *tcp.Snapshot) []*tcp.Conn {
-	for i := range m.events {
-		if c := m.events[i].Conn; c != nil {
-			m.add(c)
-		}
-		m.gap = m.gap || m.events[i].Type == tcp.EventGap
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, c := range s.Conns {
 		if _, ok := m.conns[c.ID]; ok || c.Direction == tcp.Listening {
 			m.add(c)
@@ -285,16 +320,23 @@ func (m *members) owns(c *tcp.Conn) bool {
 		return c.CgroupID == m.group.id
 	}
 	p := c.Process
-	if p == nil || p.PID == 0 {
+	if p == nil || p.PID == 0 || len(m.pids) == 0 {
 		return false
 	}
 	if m.pids[p.PID] {
 		return true
 	}
+	if m.other[p.ProcessID] {
+		return false
+	}
 	if m.pids[p.Parent] || parentIn(m.pids, p.Parent) {
 		m.pids[p.PID] = true
 		return true
 	}
+	if len(m.other) >= maxOther {
+		clear(m.other)
+	}
+	m.other[p.ProcessID] = true
 	return false
 }
 
