@@ -17,11 +17,13 @@ field, as in
   viewtcp list state established and dport = :443
   viewtcp list 'process ~ "^nginx" and rtt > 50ms'
   viewtcp watch host 192.0.2.7 and port 443`,
-		Args:              noArgs,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noArgs,
+		// As cobra's own, which counts only where it looks for suggestions itself.
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: false},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)

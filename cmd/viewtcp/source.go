@@ -106,6 +106,9 @@ func (c choice) with(reset func(), do func(src tcp.Source, fell []string) error)
 		if err == nil {
 			return nil
 		}
+		if errors.As(err, new(usageError)) {
+			return err
+		}
 		if !errors.Is(err, tcp.ErrPermission) && !errors.Is(err, tcp.ErrNotSupported) {
 			return fmt.Errorf("source %s: %w", name, err)
 		}
