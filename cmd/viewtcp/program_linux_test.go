@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,6 +57,18 @@ func as(uid uint32, caps ...uintptr) how {
 func withEnv(vars ...string) how { return func(c *exec.Cmd) { c.Env = append(c.Environ(), vars...) } }
 
 func withStdin(f *os.File) how { return func(c *exec.Cmd) { c.Stdin = f } }
+
+// wrapped lets another program start the binary.
+func wrapped(argv ...string) how {
+	return func(c *exec.Cmd) {
+		path, err := exec.LookPath(argv[0])
+		if err != nil {
+			c.Err = err
+			return
+		}
+		c.Path, c.Args = path, append(argv[:len(argv):len(argv)], append([]string{c.Path}, c.Args[1:]...)...)
+	}
+}
 
 // command prepares the binary with its arguments.
 func command(tb testing.TB, hows []how, args ...string) *exec.Cmd {
@@ -308,6 +321,15 @@ func byCookie(rows []tcptest.Row) map[string]tcptest.Row {
 		}
 	}
 	return m
+}
+
+func mustAddrPort(tb testing.TB, s string) netip.AddrPort {
+	tb.Helper()
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
 }
 
 // waitABit is the pause between looks at something that tells nobody of its
