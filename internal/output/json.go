@@ -8,9 +8,13 @@ import (
 )
 
 // JSON writes connections as flat objects with the registry's names as keys.
-// Unknown values are left out.
+// Unknown values are left out. It is for one goroutine.
 type JSON struct {
 	fields []jsonField
+	// The connection of the last opening and its members: often the handshake
+	// follows at once, with the same ones.
+	opened  *tcp.Conn
+	members []byte
 }
 
 type jsonField struct {
@@ -69,9 +73,22 @@ func (j *JSON) AppendEvent(b []byte, e *tcp.Event) []byte {
 		b = appendGap(b, e.Gap)
 	}
 	if e.Conn != nil {
-		b = j.appendMembers(b, e.Conn)
+		b = j.appendEventMembers(b, e)
 	}
 	return append(b, '}')
+}
+
+func (j *JSON) appendEventMembers(b []byte, e *tcp.Event) []byte {
+	if e.Type == tcp.EventEstablished && e.Conn == j.opened {
+		j.opened = nil
+		return append(b, j.members...)
+	}
+	at := len(b)
+	b = j.appendMembers(b, e.Conn)
+	if e.Type == tcp.EventOpened {
+		j.opened, j.members = e.Conn, append(j.members[:0], b[at:]...)
+	}
+	return b
 }
 
 func appendGap(b []byte, g *tcp.Gap) []byte {

@@ -19,6 +19,7 @@ const (
 	// processTTL is how long an unused process is remembered. Collectors
 	// describe a process again well before it has passed.
 	processTTL  = 300_000_000_000 // ns
+	useGrain    = 1_000_000_000   // ns
 	maxNameless = 4096
 )
 
@@ -51,7 +52,7 @@ func (p *processes) get(o tcp.Owner, now int64) *tcp.Process {
 	if !ok {
 		k.process = &tcp.Process{ProcessID: id, Name: o.Comm.String()}
 	}
-	if k.used != now {
+	if !ok || now-k.used > useGrain {
 		k.used = now
 		p.byID[id] = k
 	}
@@ -64,7 +65,7 @@ func (p *processes) current(proc *tcp.Process, now int64) *tcp.Process {
 	if !ok {
 		return nil
 	}
-	if k.used != now {
+	if now-k.used > useGrain {
 		k.used = now
 		p.byID[proc.ProcessID] = k
 	}

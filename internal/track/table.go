@@ -39,16 +39,12 @@ type entry struct {
 	rated, moving bool
 }
 
-// cookieKey is a cookie with its namespace: old kernels count cookies by
-// namespace.
-type cookieKey struct {
-	cookie uint64
-	netns  uint32
-}
-
 // table holds the followed sockets, found by cookie and by tuple.
 type table struct {
-	byCookie map[cookieKey]*entry
+	ids tcp.IDs
+	// byCookie is keyed by the id that a cookie and its namespace give: one
+	// number, and old kernels count cookies by namespace.
+	byCookie map[tcp.ID]*entry
 	byTuple  map[tcp.Tuple]*entry
 	entries  []*entry
 	// conns is what a snapshot copies: conns[i] is entries[i].conn.
@@ -57,8 +53,8 @@ type table struct {
 	published uint64
 }
 
-func newTable() table {
-	return table{byCookie: make(map[cookieKey]*entry), byTuple: make(map[tcp.Tuple]*entry)}
+func newTable(ids tcp.IDs) table {
+	return table{ids: ids, byCookie: make(map[tcp.ID]*entry), byTuple: make(map[tcp.Tuple]*entry)}
 }
 
 // find returns the entry of an observed socket, nil if it is not followed. A
@@ -66,7 +62,7 @@ func newTable() table {
 // agree.
 func (t *table) find(o *tcp.Observation) *entry {
 	if o.Cookie != 0 {
-		if e := t.byCookie[cookieKey{o.Cookie, o.NetNS}]; e != nil {
+		if e := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; e != nil {
 			return e
 		}
 	}
@@ -100,7 +96,7 @@ func (t *table) insert(e *entry) {
 func (t *table) index(e *entry) {
 	c := e.conn
 	if c.Cookie != 0 {
-		t.byCookie[cookieKey{c.Cookie, c.NetNS}] = e
+		t.byCookie[t.ids.Socket(c.NetNS, c.Cookie)] = e
 	}
 	e.next = t.byTuple[c.Tuple]
 	t.byTuple[c.Tuple] = e
@@ -109,7 +105,7 @@ func (t *table) index(e *entry) {
 func (t *table) unindex(e *entry) {
 	c := e.conn
 	if c.Cookie != 0 {
-		delete(t.byCookie, cookieKey{c.Cookie, c.NetNS})
+		delete(t.byCookie, t.ids.Socket(c.NetNS, c.Cookie))
 	}
 	head := t.byTuple[c.Tuple]
 	if head == e {

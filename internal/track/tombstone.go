@@ -6,8 +6,10 @@ import "github.com/viewtcp/viewtcp/internal/tcp"
 // has ended: a dump that overlaps the close may still show the socket, which
 // must not come to life again; and the mini-socket that is left belongs to it.
 type tombstones struct {
-	byCookie map[cookieKey]*tombstone
-	byKey    map[tcp.Key]*tombstone
+	ids      tcp.IDs
+	byCookie map[tcp.ID]*tombstone
+	// byKey holds those whose mini-socket may have another cookie, or none.
+	byKey map[tcp.Key]*tombstone
 	// queue is in order of closing.
 	queue []*tombstone
 	max   int
@@ -18,8 +20,8 @@ type tombstone struct {
 	closed int64
 }
 
-func newTombstones(limit int) tombstones {
-	return tombstones{byCookie: make(map[cookieKey]*tombstone), byKey: make(map[tcp.Key]*tombstone), max: limit}
+func newTombstones(ids tcp.IDs, limit int) tombstones {
+	return tombstones{ids: ids, byCookie: make(map[tcp.ID]*tombstone), byKey: make(map[tcp.Key]*tombstone), max: limit}
 }
 
 func (t *tombstones) add(c *tcp.Conn, boot int64) {
@@ -28,9 +30,11 @@ func (t *tombstones) add(c *tcp.Conn, boot int64) {
 	}
 	s := &tombstone{conn: c, closed: boot}
 	t.queue = append(t.queue, s)
-	t.byKey[c.Key] = s
 	if c.Cookie != 0 {
-		t.byCookie[cookieKey{c.Cookie, c.NetNS}] = s
+		t.byCookie[t.ids.Socket(c.NetNS, c.Cookie)] = s
+	}
+	if c.Source != tcp.SourceEBPF { // whose programs draw the cookie early
+		t.byKey[c.Key] = s
 	}
 }
 
@@ -39,7 +43,7 @@ func (t *tombstones) add(c *tcp.Conn, boot int64) {
 // one only for a mini-socket, which may have got a cookie of its own.
 func (t *tombstones) find(o *tcp.Observation) *tcp.Conn {
 	if o.Cookie != 0 {
-		if s := t.byCookie[cookieKey{o.Cookie, o.NetNS}]; s != nil {
+		if s := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; s != nil {
 			return s.conn
 		}
 	}
@@ -77,10 +81,10 @@ func (t *tombstones) drop(n int) {
 
 func (t *tombstones) forget(s *tombstone) {
 	c := s.conn
-	if k := (cookieKey{c.Cookie, c.NetNS}); t.byCookie[k] == s {
-		delete(t.byCookie, k)
+	if id := t.ids.Socket(c.NetNS, c.Cookie); t.byCookie[id] == s {
+		delete(t.byCookie, id)
 	}
-	if t.byKey[c.Key] == s {
+	if len(t.byKey) > 0 && t.byKey[c.Key] == s {
 		delete(t.byKey, c.Key)
 	}
 }

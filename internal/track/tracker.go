@@ -45,9 +45,9 @@ type Tracker struct {
 func New(cfg Config) *Tracker {
 	t := &Tracker{
 		cfg:       cfg,
-		table:     newTable(),
+		table:     newTable(cfg.IDs),
 		processes: newProcesses(),
-		tombs:     newTombstones(cfg.MaxTombstones),
+		tombs:     newTombstones(cfg.IDs, cfg.MaxTombstones),
 		listeners: make(map[listener]int),
 		passed:    make(map[uint32]bool),
 	}
