@@ -131,7 +131,7 @@ func answer(ctx context.Context, req wire.Request, hello func(wire.Hello) error,
 	return pick.with(func() {}, func(src tcp.Source, fell []string) error {
 		h := wire.Hello{
 			Source: src.Kind().String(), BootID: bootID(), Host: hostname(),
-			Warning: partial(src.Kind(), req.NetNS, fell),
+			Warning: partial(src.Kind(), req.NetNS, fell, ""),
 		}
 		if req.Op == wire.OpFeatures {
 			h.Features = src.Features()

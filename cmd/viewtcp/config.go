@@ -21,7 +21,8 @@ var configKeys = []string{
 }
 
 // applyConfig sets the flags that the command line did not from a file. Without
-// a path, a file that is not there is no error.
+// a path, a file that is not there is no error, nor is one of somebody else:
+// after su or sudo the home directory may still be the former user's.
 func applyConfig(flags *pflag.FlagSet, path string) error {
 	optional := path == ""
 	if optional {
@@ -33,7 +34,7 @@ func applyConfig(flags *pflag.FlagSet, path string) error {
 	}
 	raw, err := os.ReadFile(path)
 	switch {
-	case optional && errors.Is(err, fs.ErrNotExist):
+	case optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading the configuration: %w", err)

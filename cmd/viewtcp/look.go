@@ -42,11 +42,7 @@ func lookOnce(ctx context.Context, e env, c *common) (*tcp.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := l.tracker.Snapshot()
-	if s.Stats.Incomplete != "" {
-		e.warn("incomplete: " + s.Stats.Incomplete)
-	}
-	return s, nil
+	return l.tracker.Snapshot(), nil
 }
 
 // feed runs a source's method into the tracker.
@@ -59,12 +55,8 @@ func (l *look) feed(ctx context.Context, method func(tcp.Source, context.Context
 		l.started(l.tracker)
 	}
 	return l.pick.with(reset, func(src tcp.Source, fell []string) error {
-		warned := false
-		return method(src, ctx, newAttacher().sink(l.sink(func() {
-			if !warned {
-				warned = true
-				l.e.warn(partial(src.Kind(), l.c.netns, fell))
-			}
+		return method(src, ctx, newAttacher().sink(l.sink(func(incomplete string) string {
+			return partial(src.Kind(), l.c.netns, fell, incomplete)
 		})))
 	})
 }
@@ -77,12 +69,21 @@ func (l *look) feedRemote(ctx context.Context, method func(tcp.Source, context.C
 	h := client.Hello()
 	l.tracker = newTracker(l.c, h.BootID, h.Host)
 	l.started(l.tracker)
-	l.e.warn(h.Warning)
-	return method(client, ctx, l.sink(func() {}))
+	return method(client, ctx, l.sink(func(incomplete string) string {
+		switch {
+		case incomplete == "":
+			return h.Warning
+		case h.Warning == "":
+			return "partial view: " + incomplete
+		default:
+			return h.Warning + "; " + incomplete
+		}
+	}))
 }
 
-// sink feeds the tracker and calls first when the first pass has ended.
-func (l *look) sink(first func()) tcp.Sink {
+// sink feeds the tracker and, when the first pass has ended, prints the warning
+// for what is hidden and what the pass says that it left out.
+func (l *look) sink(warning func(incomplete string) string) tcp.Sink {
 	t, passed := l.tracker, false
 	return func(b *tcp.Batch) error {
 		source, end := b.Source, b.Pass.End
@@ -91,7 +92,7 @@ func (l *look) sink(first func()) tcp.Sink {
 		}
 		if end && !passed {
 			passed = true
-			first()
+			l.e.warn(warning(t.Snapshot().Stats.Incomplete))
 			l.ready(source)
 		}
 		return nil

@@ -17,15 +17,18 @@ const (
 )
 
 // partial says in one line what of the host this process cannot see and how to
-// get it; it is empty when nothing is hidden.
-func partial(source tcp.SourceKind, spaces string, fell []string) string {
+// get it; it is empty when nothing is hidden. A source that knows better which
+// sockets it left out says so in incomplete.
+func partial(source tcp.SourceKind, spaces string, fell []string, incomplete string) string {
 	var parts []string
 	// The eBPF source asks the kernel, not /proc, who holds a socket.
 	v, err := procfs.Look(procfs.DefaultConfig())
 	if err == nil && !v.Complete() && (source != tcp.SourceEBPF || !v.Initial) {
 		parts = append(parts, v.Warning())
 	}
-	if (spaces == "" || spaces == "all") && !host.HasCapability(capSysAdmin) {
+	if incomplete != "" {
+		parts = append(parts, incomplete)
+	} else if (spaces == "" || spaces == "all") && !host.HasCapability(capSysAdmin) {
 		list, hidden, err := netns.List()
 		switch {
 		case err != nil:
