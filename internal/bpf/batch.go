@@ -22,6 +22,8 @@ type batcher struct {
 	// foreign says that a namespace other than home was met.
 	home    uint32
 	foreign bool
+	// minis counts the mini-sockets that were met.
+	minis int
 }
 
 func (b *batcher) start(sink tcp.Sink, clock func() tcp.Stamp, hz uint64, home uint32) {
@@ -81,6 +83,9 @@ func (b *batcher) add(p []byte, live bool) error {
 	b.batch.Observations = obs
 	if o.NetNS != b.home {
 		b.foreign = true
+	}
+	if o.Mini {
+		b.minis++
 	}
 	return nil
 }

@@ -37,7 +37,9 @@ const (
 	collectorVarPidNs           = "pid_ns"
 	collectorVarTracking        = "tracking"
 	collectorVarWakeAt          = "wake_at"
+	collectorVarWalkMinis       = "walk_minis"
 	collectorVarWalkMode        = "walk_mode"
+	collectorVarWalked          = "walked"
 )
 
 // loadCollector returns the embedded CollectionSpec for collector.
@@ -115,7 +117,9 @@ type collectorVariableSpecs struct {
 	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
 	Tracking  *ebpf.VariableSpec `ebpf:"tracking"`
 	WakeAt    *ebpf.VariableSpec `ebpf:"wake_at"`
+	WalkMinis *ebpf.VariableSpec `ebpf:"walk_minis"`
 	WalkMode  *ebpf.VariableSpec `ebpf:"walk_mode"`
+	Walked    *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // collectorObjects contains all objects after they have been loaded into the kernel.
@@ -166,7 +170,9 @@ type collectorVariables struct {
 	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
 	Tracking  *ebpf.Variable `ebpf:"tracking"`
 	WakeAt    *ebpf.Variable `ebpf:"wake_at"`
+	WalkMinis *ebpf.Variable `ebpf:"walk_minis"`
 	WalkMode  *ebpf.Variable `ebpf:"walk_mode"`
+	Walked    *ebpf.Variable `ebpf:"walked"`
 }
 
 // collectorPrograms contains all programs after they have been loaded into the kernel.

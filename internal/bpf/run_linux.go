@@ -26,6 +26,13 @@ const heldRings = 8
 // something was lost.
 const reconcileEvery = 2 * time.Second
 
+// Mini-sockets have no storage that could tell whether one was shown already, so
+// each walk shows them all. More than fewMinis are shown each minisEvery only.
+const (
+	fewMinis   = 1000
+	minisEvery = 10 * time.Second
+)
+
 // drops is what the programs could not write: struct drops of bpf/record.h.
 type drops struct {
 	Closes, BytesSent, BytesReceived, Events uint64
@@ -47,6 +54,7 @@ type run struct {
 	// lost says that something was lost since the last full pass.
 	lost                bool
 	lastFull, lastDelta time.Time
+	lastMinis           time.Time
 }
 
 // Run reports all sockets, then what happens. It must not be called on a
@@ -57,6 +65,7 @@ func (s *Source) Run(ctx context.Context, sink tcp.Sink) (err error) {
 	}
 	s.batch.start(sink, s.cfg.Now, s.hz, s.home.Inode)
 	r := &run{s: s}
+	s.batch.batch.Resync = func() { r.lost = true }
 	r.ring, err = ringbuf.NewReader(s.maps[collectorMapRing])
 	if err != nil {
 		return fmt.Errorf("opening the ring: %w", err)
@@ -145,7 +154,11 @@ func (r *run) delta(ctx context.Context) error {
 	if err := r.drain(time.Now()); err != nil {
 		return err
 	}
-	err := r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign)
+	minis := r.s.batch.minis <= fewMinis || time.Since(r.lastMinis) >= minisEvery
+	if minis {
+		r.lastMinis, r.s.batch.minis = time.Now(), 0
+	}
+	err := r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign, minis, func() error { return r.drain(time.Now()) })
 	r.lastDelta = time.Now()
 	if err != nil {
 		return err

@@ -43,6 +43,10 @@ func (s *Source) Once(ctx context.Context, sink tcp.Sink) error {
 // the own one. A context that ends cuts the pass short without an error.
 func (s *Source) fullPass(ctx context.Context) (foreign bool, err error) {
 	s.beginPass(tcp.PassFull)
+	s.batch.batch.Pass.Minis = true
+	if err := s.set(collectorVarWalkMinis, 1); err != nil {
+		return false, err
+	}
 	if err := s.seed(ctx); err != nil {
 		return false, err
 	}
@@ -77,9 +81,23 @@ func (s *Source) fullPass(ctx context.Context) (foreign bool, err error) {
 }
 
 // deltaPass reports what changed since the last pass: in the home namespace,
-// and with foreign in the others too, as far as processes have files there.
-func (s *Source) deltaPass(ctx context.Context, foreign bool) error {
+// and with foreign in the others too, as far as processes have files there. With
+// minis it shows the mini-sockets of the home namespace, all of them. Before it
+// ends, events hands over what happened meanwhile, so that the number of sockets
+// walked means something.
+func (s *Source) deltaPass(ctx context.Context, foreign, minis bool, events func() error) error {
 	s.beginPass(tcp.PassDelta)
+	s.batch.batch.Pass.Minis = minis
+	show := uint32(0)
+	if minis {
+		show = 1
+	}
+	if err := s.set(collectorVarWalkMinis, show); err != nil {
+		return err
+	}
+	if err := s.set(collectorVarWalked, 0); err != nil {
+		return err
+	}
 	if err := s.set(collectorVarWalkMode, walkDelta); err != nil {
 		return err
 	}
@@ -95,8 +113,20 @@ func (s *Source) deltaPass(ctx context.Context, foreign bool) error {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+	var walked uint32
+	if err := s.vars[collectorVarWalked].Get(&walked); err != nil {
+		return fmt.Errorf("reading %s: %w", collectorVarWalked, err)
+	}
+	pass := s.batch.batch.Pass
+	if err := s.batch.send(); err != nil {
+		return err
+	}
+	if err := events(); err != nil || ctx.Err() != nil {
+		return err
+	}
+	s.batch.batch.Pass = pass
+	if len(covered) > 0 {
+		s.batch.batch.Pass.Sockets = int(walked)
 	}
 	return s.batch.endPass(covered, false)
 }

@@ -156,7 +156,7 @@ func (s *Source) pass(ctx context.Context, sink tcp.Sink) error {
 		i += n
 		last = i == len(s.rows)
 		b.Time = s.cfg.Now()
-		b.Pass = tcp.Pass{Kind: tcp.PassFull, Begin: begin, End: last}
+		b.Pass = tcp.Pass{Kind: tcp.PassFull, Begin: begin, End: last, Minis: true}
 		if last {
 			b.Pass.Namespaces, b.Pass.AllNamespaces = view.covered, view.all
 			b.Pass.Incomplete = strings.Join(view.problems, "; ")

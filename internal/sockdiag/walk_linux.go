@@ -61,7 +61,7 @@ func (o *output) flushClosed() error {
 // does not run over during a long dump.
 func (s *Source) walk(ctx context.Context, out *output, ev *events) error {
 	begin := s.cfg.Now()
-	out.pass = tcp.Pass{Kind: tcp.PassFull, Begin: begin}
+	out.pass = tcp.Pass{Kind: tcp.PassFull, Begin: begin, Minis: true}
 	list, all, err := s.namespaces()
 	if err != nil {
 		return err

@@ -67,8 +67,7 @@ const (
 	// PassFull: part of a walk over all sockets of the namespaces in Pass.
 	PassFull
 	// PassDelta: as PassFull, but full sockets that did not change since the
-	// source's last pass are left out. Mini sockets are all there in the
-	// namespaces listed.
+	// source's last pass are left out.
 	PassDelta
 )
 
@@ -85,6 +84,9 @@ type Pass struct {
 	// AllNamespaces says that Namespaces is every namespace of the host, so that
 	// sockets of others are gone with their namespace.
 	AllNamespaces bool
+	// Minis says that the mini-sockets of the namespaces were all shown. It
+	// holds in every batch of the pass.
+	Minis bool
 	// Sockets is how many full sockets of Namespaces the pass walked, the
 	// unchanged ones that it left out included; 0 is unknown. It holds at End,
 	// when every close from before the walk has been handed over.

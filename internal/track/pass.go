@@ -34,7 +34,7 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 		case e.missed:
 			// A full pass did not show it, and nothing was heard of it since.
 			t.vanish(e)
-		case !full && !mini, e.seenPass == p.Begin.Boot, e.notBefore >= p.Begin.Boot, p.Incomplete != "":
+		case mini && !p.Minis, !mini && !full, e.seenPass == p.Begin.Boot, e.notBefore >= p.Begin.Boot, p.Incomplete != "":
 		case !covered[e.netns] && !everywhere:
 		case mini:
 			t.remove(e)
@@ -43,7 +43,7 @@ func (t *Tracker) endPass(b *tcp.Batch) {
 			e.missed = true
 		}
 	}
-	if p.Incomplete == "" {
+	if p.Incomplete == "" && p.Minis {
 		t.tombs.expire(p.Begin.Boot, func(ns uint32) bool {
 			return covered[ns] || everywhere
 		})

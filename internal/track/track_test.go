@@ -71,7 +71,7 @@ func (b *bed) passBegun(begin tcp.Stamp, kind tcp.PassKind, obs ...tcp.Observati
 		}
 	}
 	b.apply(tcp.Batch{Observations: obs, Pass: tcp.Pass{
-		Kind: kind, Begin: begin, End: true, Namespaces: []uint32{ns1}, AllNamespaces: kind == tcp.PassFull,
+		Kind: kind, Begin: begin, End: true, Minis: true, Namespaces: []uint32{ns1}, AllNamespaces: kind == tcp.PassFull,
 	}})
 }
 

@@ -13,6 +13,7 @@ var ErrCorrupt = errors.New("corrupt frame")
 const (
 	passEnd = 1 << iota
 	passAllNamespaces
+	passMinis
 )
 
 // maxString bounds a string of the format.
@@ -32,6 +33,9 @@ func AppendBatch(b []byte, batch *tcp.Batch) []byte {
 	}
 	if p.AllNamespaces {
 		flags |= passAllNamespaces
+	}
+	if p.Minis {
+		flags |= passMinis
 	}
 	b = append(b, flags)
 	b = le.AppendUint32(b, uint32(p.Sockets))
@@ -66,6 +70,7 @@ func DecodeBatch(b []byte, dst *tcp.Batch) error {
 	dst.Pass = tcp.Pass{Kind: tcp.PassKind(r.uint8()), Begin: r.stamp(), Namespaces: dst.Pass.Namespaces[:0]}
 	flags := r.uint8()
 	dst.Pass.End, dst.Pass.AllNamespaces = flags&passEnd != 0, flags&passAllNamespaces != 0
+	dst.Pass.Minis = flags&passMinis != 0
 	dst.Pass.Sockets = int(r.uint32())
 	dst.Pass.Incomplete = r.string()
 	for range r.count(4) {

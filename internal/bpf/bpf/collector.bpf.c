@@ -38,6 +38,9 @@ enum files {
 
 /* Set before each walk. */
 volatile __u32 walk_mode;
+/* Whether walks show mini-sockets, and how many full sockets one passed. */
+volatile __u32 walk_minis;
+volatile __u32 walked;
 volatile __u32 files_mode;
 volatile __u32 pass;
 
@@ -751,7 +754,8 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sc);
 	if (!tp)
-		return show_mini(ctx->meta->seq, sc);
+		return walk_minis ? show_mini(ctx->meta->seq, sc) : 0;
+	walked++;
 	c = bpf_sk_storage_get(&conns, tp, 0, tracking ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (c && walk_mode == WALK_DELTA && c->signature == signature(tp))
 		return 0;
