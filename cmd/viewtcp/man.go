@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -34,7 +35,7 @@ func newMan(e env) *cobra.Command {
 				return usagef("man: no command %q", args)
 			}
 			if page != root {
-				header.Title = "VIEWTCP-" + page.Name()
+				header.Title = strings.ToUpper("viewtcp-" + page.Name())
 			}
 			return doc.GenMan(page, header, e.stdout)
 		},
