@@ -52,6 +52,8 @@ func perform(act, to string) error {
 		return nil
 	case "orphan":
 		return again("sleep", false)
+	case "hostile":
+		return playHostile(to)
 	}
 	if err := talk(act, to); err != nil {
 		return err
