@@ -1,3 +1,5 @@
+//go:build 386 || amd64 || arm64
+
 package bpf
 
 import (
@@ -10,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if code, is := tcptest.PlayRole(); is {
+	if code, is := tcptest.PlayRole(tcptest.Role{Name: "bpf observer", Run: observerRole}); is {
 		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
