@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -77,8 +78,8 @@ func report(ctx context.Context, e env, err error) int {
 		return exitInterrupted
 	case err == nil:
 		return exitOK
-	case errors.Is(err, syscall.EPIPE):
-		return exitOK // the reader has seen enough
+	case seenEnough(err):
+		return exitOK
 	case errors.As(err, &ferr):
 		fmt.Fprintf(e.stderr, "viewtcp: filter error: %s\n", ferr.Caret())
 		return exitUsage
@@ -94,6 +95,13 @@ func report(ctx context.Context, e env, err error) int {
 	default:
 		return exitFailure
 	}
+}
+
+// seenEnough reports whether the reader of stdout is gone, as head is after its
+// lines. Other pipes and sockets that break are failures.
+func seenEnough(err error) bool {
+	var write *fs.PathError
+	return errors.As(err, &write) && errors.Is(write.Err, syscall.EPIPE) && write.Path == os.Stdout.Name()
 }
 
 // warn prints one sentence on stderr.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
@@ -88,13 +89,16 @@ func (c *Client) do(ctx context.Context, req Request, sink tcp.Sink) error {
 
 func (c *Client) converse(conn net.Conn, req Request, sink tcp.Sink) error {
 	r, w := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)
-	if err := greet(conn); err != nil {
-		return err
+	err := greet(conn)
+	if err == nil {
+		err = greeted(r)
 	}
-	if err := greeted(r); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("the collector refused this user: %w", tcp.ErrPermission)
-		}
+	switch {
+	case err == nil:
+	case closedByPeer(err):
+		// It looks at who asks before it reads anything.
+		return fmt.Errorf("the collector refused this user: %w", tcp.ErrPermission)
+	default:
 		return err
 	}
 	if err := writeJSON(w, frameRequest, req); err != nil {
@@ -139,4 +143,15 @@ func (c *Client) converse(conn net.Conn, req Request, sink tcp.Sink) error {
 		default: // of a later version
 		}
 	}
+}
+
+// closedByPeer reports whether an error is that the other end closed: what we
+// wrote before we knew may have found nobody, or have been thrown away unread.
+func closedByPeer(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE, syscall.ECONNRESET} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
