@@ -35,6 +35,7 @@ const (
 	collectorVarOnlyNetns       = "only_netns"
 	collectorVarPass            = "pass"
 	collectorVarPidNs           = "pid_ns"
+	collectorVarReaderSleeps    = "reader_sleeps"
 	collectorVarTracking        = "tracking"
 	collectorVarWakeAt          = "wake_at"
 	collectorVarWalkMinis       = "walk_minis"
@@ -110,16 +111,17 @@ type collectorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type collectorVariableSpecs struct {
-	FilesMode *ebpf.VariableSpec `ebpf:"files_mode"`
-	HomeNetns *ebpf.VariableSpec `ebpf:"home_netns"`
-	OnlyNetns *ebpf.VariableSpec `ebpf:"only_netns"`
-	Pass      *ebpf.VariableSpec `ebpf:"pass"`
-	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
-	Tracking  *ebpf.VariableSpec `ebpf:"tracking"`
-	WakeAt    *ebpf.VariableSpec `ebpf:"wake_at"`
-	WalkMinis *ebpf.VariableSpec `ebpf:"walk_minis"`
-	WalkMode  *ebpf.VariableSpec `ebpf:"walk_mode"`
-	Walked    *ebpf.VariableSpec `ebpf:"walked"`
+	FilesMode    *ebpf.VariableSpec `ebpf:"files_mode"`
+	HomeNetns    *ebpf.VariableSpec `ebpf:"home_netns"`
+	OnlyNetns    *ebpf.VariableSpec `ebpf:"only_netns"`
+	Pass         *ebpf.VariableSpec `ebpf:"pass"`
+	PidNs        *ebpf.VariableSpec `ebpf:"pid_ns"`
+	ReaderSleeps *ebpf.VariableSpec `ebpf:"reader_sleeps"`
+	Tracking     *ebpf.VariableSpec `ebpf:"tracking"`
+	WakeAt       *ebpf.VariableSpec `ebpf:"wake_at"`
+	WalkMinis    *ebpf.VariableSpec `ebpf:"walk_minis"`
+	WalkMode     *ebpf.VariableSpec `ebpf:"walk_mode"`
+	Walked       *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // collectorObjects contains all objects after they have been loaded into the kernel.
@@ -163,16 +165,17 @@ func (m *collectorMaps) Close() error {
 //
 // It can be passed to loadCollectorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type collectorVariables struct {
-	FilesMode *ebpf.Variable `ebpf:"files_mode"`
-	HomeNetns *ebpf.Variable `ebpf:"home_netns"`
-	OnlyNetns *ebpf.Variable `ebpf:"only_netns"`
-	Pass      *ebpf.Variable `ebpf:"pass"`
-	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
-	Tracking  *ebpf.Variable `ebpf:"tracking"`
-	WakeAt    *ebpf.Variable `ebpf:"wake_at"`
-	WalkMinis *ebpf.Variable `ebpf:"walk_minis"`
-	WalkMode  *ebpf.Variable `ebpf:"walk_mode"`
-	Walked    *ebpf.Variable `ebpf:"walked"`
+	FilesMode    *ebpf.Variable `ebpf:"files_mode"`
+	HomeNetns    *ebpf.Variable `ebpf:"home_netns"`
+	OnlyNetns    *ebpf.Variable `ebpf:"only_netns"`
+	Pass         *ebpf.Variable `ebpf:"pass"`
+	PidNs        *ebpf.Variable `ebpf:"pid_ns"`
+	ReaderSleeps *ebpf.Variable `ebpf:"reader_sleeps"`
+	Tracking     *ebpf.Variable `ebpf:"tracking"`
+	WakeAt       *ebpf.Variable `ebpf:"wake_at"`
+	WalkMinis    *ebpf.Variable `ebpf:"walk_minis"`
+	WalkMode     *ebpf.Variable `ebpf:"walk_mode"`
+	Walked       *ebpf.Variable `ebpf:"walked"`
 }
 
 // collectorPrograms contains all programs after they have been loaded into the kernel.

@@ -51,6 +51,8 @@ type run struct {
 	misses uint64
 	// foreign says that there are namespaces other than the home one.
 	foreign bool
+	// quiet says that the last look into the ring found nothing.
+	quiet bool
 	// lost says that something was lost since the last full pass.
 	lost                bool
 	lastFull, lastDelta time.Time
@@ -110,8 +112,15 @@ func (r *run) loop(ctx context.Context) error {
 	if err := r.full(ctx); err != nil {
 		return err
 	}
+	// The end of ctx must not wait for the next event.
+	stop := context.AfterFunc(ctx, func() { _ = r.ring.Flush() })
+	defer stop()
 	for ctx.Err() == nil {
-		if err := r.drain(time.Now().Add(drainEvery)); err != nil {
+		deadline, err := r.nextLook()
+		if err != nil {
+			return err
+		}
+		if err := r.drain(deadline); err != nil {
 			return err
 		}
 		now := time.Now()
@@ -129,6 +138,21 @@ func (r *run) loop(ctx context.Context) error {
 	}
 	// What happened before the end belongs to it.
 	return r.drain(time.Now())
+}
+
+// nextLook is until when to wait for events. After a time without any, the next
+// one wakes the reader, which until then sleeps through to the next walk.
+func (r *run) nextLook() (time.Time, error) {
+	if !r.quiet {
+		return time.Now().Add(drainEvery), nil
+	}
+	if err := r.s.set(collectorVarReaderSleeps, 1); err != nil {
+		return time.Time{}, err
+	}
+	if r.ring.AvailableBytes() > 0 { // it came before it could know
+		return time.Now(), nil
+	}
+	return r.lastDelta.Add(r.s.cfg.DeltaEvery), nil
 }
 
 // full walks everything. The ring is emptied before, so that few events are
@@ -177,15 +201,20 @@ func (r *run) drain(deadline time.Time) error {
 	if r.held = r.held[:0]; cap(r.held) > r.s.cfg.RingBytes {
 		r.held = nil
 	}
+	r.quiet = len(b.batch.Observations) == 0
 	r.ring.SetDeadline(deadline)
 	end := time.Now().Add(4 * drainEvery)
 	for {
 		err := r.ring.ReadInto(&r.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 			break
 		}
 		if err != nil {
 			return fmt.Errorf("reading the ring: %w", err)
+		}
+		if r.quiet { // woken: gather the rest of the burst, but not for long
+			r.quiet = false
+			r.ring.SetDeadline(time.Now().Add(min(drainEvery, time.Until(deadline))))
 		}
 		if err := b.addEvent(r.record.RawSample); err != nil {
 			return err
@@ -218,7 +247,7 @@ func (r *run) hold() error {
 	r.ring.SetDeadline(time.Now())
 	for len(r.held) < heldRings*size {
 		err := r.ring.ReadInto(&r.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 			break
 		}
 		if err != nil {

@@ -41,6 +41,8 @@ volatile __u32 walk_mode;
 /* Whether walks show mini-sockets, and how many full sockets one passed. */
 volatile __u32 walk_minis;
 volatile __u32 walked;
+/* Set by a reader that waits for the next event without a timer. */
+volatile __u32 reader_sleeps;
 volatile __u32 files_mode;
 volatile __u32 pass;
 
@@ -432,9 +434,14 @@ static __always_inline void drop_close(struct tcp_sock *tp)
 }
 
 /* Waking the reader costs more than all the rest, so it is left to the reader's
- * own timer unless the ring fills. */
+ * own timer unless the ring fills. A reader that found nothing for a while has
+ * set its timer off, and is woken once. */
 static __always_inline __u64 wake_flags(void)
 {
+	if (reader_sleeps) {
+		reader_sleeps = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
 	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_at ? BPF_RB_FORCE_WAKEUP :
 									BPF_RB_NO_WAKEUP;
 }
