@@ -23,3 +23,11 @@ func Now() tcp.Stamp {
 func BootID() (string, error) {
 	return "", fmt.Errorf("boot id on %s: %w", runtime.GOOS, tcp.ErrNotSupported)
 }
+
+// PIDNamespace fails: this system has no pid namespaces that ViewTCP knows.
+func PIDNamespace() (inode uint32, initial bool, err error) {
+	return 0, false, fmt.Errorf("pid namespaces on %s: %w", runtime.GOOS, tcp.ErrNotSupported)
+}
+
+// HasCapability reports false: this system has no capabilities of Linux's kind.
+func HasCapability(int) bool { return false }

@@ -25,9 +25,13 @@ func Self() (Namespace, error) {
 	return Namespace{Inode: ino, Path: selfPath, Self: true}, nil
 }
 
-// Open returns the namespace that path stands for.
+// Open returns the namespace that path stands for. Another kind of file is an
+// error, so that a mistake shows before anything is entered.
 func Open(path string) (Namespace, error) {
 	ino, err := inode(path)
+	if err == nil {
+		err = check(path)
+	}
 	if err != nil {
 		return Namespace{}, fmt.Errorf("network namespace: %w", err)
 	}
@@ -36,6 +40,20 @@ func Open(path string) (Namespace, error) {
 		return Namespace{}, err
 	}
 	return Namespace{Inode: ino, Path: path, Self: ino == self.Inode}, nil
+}
+
+// check makes sure that path is a network namespace (ioctl_ns(2)).
+func check(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		return &os.PathError{Op: "open", Path: path, Err: errors.New("is no network namespace")}
+	}
+	return nil
 }
 
 // List returns the namespaces that processes are in or that are bind-mounted
