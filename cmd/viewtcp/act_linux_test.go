@@ -83,7 +83,7 @@ func perform(act, to string) error {
 
 // talk sends the act's name over a connection and reads it back.
 func talk(act, to string) error {
-	conn, err := net.Dial("tcp", to) //nolint:noctx // ends by itself
+	conn, err := net.Dial("tcp", to)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func talk(act, to string) error {
 		return err
 	}
 	if act == "wait" {
-		fmt.Println("waiting") //nolint:forbidigo // what the test waits for
+		fmt.Println("waiting")
 		time.Sleep(patience)
 	}
 	hold, _ := time.ParseDuration(os.Getenv(holdVariable))
@@ -105,7 +105,7 @@ func talk(act, to string) error {
 
 // again starts this program in another act, in a session of its own.
 func again(act string, wait bool) error {
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // ends by itself
+	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), actVariable+"="+act)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil || !wait {

@@ -16,7 +16,7 @@ import (
 func collecting(tb testing.TB, args ...string) (*program, string) {
 	tb.Helper()
 	tcptest.NeedRoot(tb)
-	dir, err := os.MkdirTemp("", "viewtcp-collector-")
+	dir, err := os.MkdirTemp("", "viewtcp-collector-") //nolint:usetesting // TempDir is closed to other users
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func collecting(tb testing.TB, args ...string) (*program, string) {
 
 // TestCollector: a user without rights sees through a collector what root sees.
 func TestCollector(t *testing.T) {
-	ns, client, at := quiet(t, 5)
+	ns, _, _ := quiet(t, 5)
 	p, path := collecting(t, "--allow-uid", "65534")
 	through := []string{"--collector", path, "--netns", ns.Path()}
 	for _, source := range []string{"auto", "netlink", "procfs"} {
@@ -122,7 +122,7 @@ func TestCollector(t *testing.T) {
 	})
 	t.Run("in place of a dead one", func(t *testing.T) {
 		p := start(t, nil, "collector", "--socket", path)
-		for i := 0; i < 600; i++ {
+		for range 600 {
 			if r := viewtcp(t, "list", "-o", "json", "--collector", path, "--netns", ns.Path()); r.code == exitOK {
 				break
 			}
@@ -138,7 +138,6 @@ func TestCollector(t *testing.T) {
 			t.Error("the socket outlives the collector")
 		}
 	})
-	_, _ = client, at
 }
 
 // TestCollectorRefuses: who is not allowed learns nothing, and a file that is no
@@ -146,7 +145,9 @@ func TestCollector(t *testing.T) {
 func TestCollectorRefuses(t *testing.T) {
 	p, path := collecting(t)
 	for _, args := range [][]string{
-		{"list", "--collector", path}, {"watch", "--collector", path}, {"doctor", "--collector", path},
+		{"list", "--collector", path},
+		{"watch", "--collector", path},
+		{"doctor", "--collector", path},
 		{"close", "--yes", "--collector", path, "pid", "=", "1"},
 	} {
 		r := viewtcpWith(t, []how{as(nobody)}, args...)

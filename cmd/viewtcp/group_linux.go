@@ -100,7 +100,7 @@ func (g *group) empty() {
 	if err != nil {
 		return
 	}
-	for _, pid := range strings.Fields(string(pids)) {
+	for pid := range strings.FieldsSeq(string(pids)) {
 		_ = os.WriteFile(filepath.Join(filepath.Dir(g.path), "cgroup.procs"), []byte(pid), 0)
 	}
 }

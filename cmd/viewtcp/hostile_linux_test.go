@@ -10,9 +10,6 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
@@ -27,15 +24,11 @@ var hostileArgs = []string{"\x1b]0;owned\x07", "a\nb\rc\td", "\u202e\u2066txt.ex
 // playHostile renames the process, connects and waits for its standard input to
 // end.
 func playHostile(to string) error {
-	name := append([]byte(hostileComm), 0)
-	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
-		return err
-	}
-	// The first thread's name is the process's.
+	// As PR_SET_NAME of prctl(2) by the first thread, whose name is the process's.
 	if err := os.WriteFile("/proc/self/comm", []byte(hostileComm), 0); err != nil {
 		return err
 	}
-	conn, err := net.Dial("tcp", to) //nolint:noctx // ends by itself
+	conn, err := net.Dial("tcp", to)
 	if err != nil {
 		return err
 	}
@@ -106,8 +99,14 @@ func TestHostileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	lists := [][]string{
-		{"-o", "table"}, {"-o", "table", "--columns", "process,cmdline,exe"}, {"-o", "wide"},
-		{"-o", "wide", "--columns", "+cmdline"}, {"-o", "csv"}, {"-o", "json"}, {"-o", "jsonl"}, {"--color", "always"},
+		{"-o", "table"},
+		{"-o", "table", "--columns", "process,cmdline,exe"},
+		{"-o", "wide"},
+		{"-o", "wide", "--columns", "+cmdline"},
+		{"-o", "csv"},
+		{"-o", "json"},
+		{"-o", "jsonl"},
+		{"--color", "always"},
 	}
 	for _, source := range sourceNames {
 		for _, args := range lists {

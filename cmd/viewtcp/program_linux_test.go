@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,8 +56,6 @@ func as(uid uint32, caps ...uintptr) how {
 
 func withEnv(vars ...string) how { return func(c *exec.Cmd) { c.Env = append(c.Environ(), vars...) } }
 
-func withStdin(f *os.File) how { return func(c *exec.Cmd) { c.Stdin = f } }
-
 // wrapped lets another program start the binary.
 func wrapped(argv ...string) how {
 	return func(c *exec.Cmd) {
@@ -66,7 +64,7 @@ func wrapped(argv ...string) how {
 			c.Err = err
 			return
 		}
-		c.Path, c.Args = path, append(argv[:len(argv):len(argv)], append([]string{c.Path}, c.Args[1:]...)...)
+		c.Path, c.Args = path, slices.Concat(argv, []string{c.Path}, c.Args[1:])
 	}
 }
 

@@ -65,7 +65,7 @@ func TestWithoutRights(t *testing.T) {
 		}
 	})
 	t.Run("somebody else's home", func(t *testing.T) {
-		dir, err := os.MkdirTemp("", "viewtcp-home-") // 0700, of root
+		dir, err := os.MkdirTemp("", "viewtcp-home-") //nolint:usetesting // must be closed to other users
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func newStage(tb testing.TB) *stage {
 	tb.Helper()
 	ns := tcptest.NewNetNS(tb)
 	_, at := serve(tb, ns, tcptest.ServerConfig{})
-	dir, err := os.MkdirTemp("", "viewtcp-run-")
+	dir, err := os.MkdirTemp("", "viewtcp-run-") //nolint:usetesting // TempDir is closed to other users
 	if err != nil {
 		tb.Fatal(err)
 	}

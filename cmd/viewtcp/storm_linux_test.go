@@ -256,6 +256,7 @@ func checkEnd(e *event, end *tcptest.End, bad func(*event, string, ...any)) {
 	local := end.Side
 	first, reason := "client", "fin"
 	switch end.Close {
+	case tcptest.ClientFIN:
 	case tcptest.ServerFIN:
 		first = "server"
 	case tcptest.ClientRST, tcptest.ServerRST:

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -82,8 +84,10 @@ func TestListFlags(t *testing.T) {
 	if r := run("-o", "csv", "--no-header", "--columns", "id", id); r.stdout != id+"\n" {
 		t.Errorf("a lone id: %v", r)
 	}
-	if r := run("--netns", "/proc/self/status"); r.code == exitOK || r.stdout != "" || len(r.warnings()) != 1 {
-		t.Errorf("%v", r)
+	for _, path := range []string{"/proc/self/status", "/proc/self/ns/pid", "/no/such"} {
+		if r := run("--netns", path); r.code != exitUsage || r.stdout != "" || !strings.HasPrefix(r.stderr, "viewtcp: --netns "+path+": ") {
+			t.Errorf("%v", r)
+		}
 	}
 }
 
@@ -326,4 +330,60 @@ func TestWatchTable(t *testing.T) {
 	if !strings.HasSuffix(out, "\n") {
 		t.Errorf("the last line is not whole: %q", out)
 	}
+}
+
+// TestWatchInProcess runs watch where the race detector sees it, for each
+// source, and leaves no goroutine behind, which TestMain checks.
+func TestWatchInProcess(t *testing.T) {
+	ns := tcptest.NewNetNS(t)
+	s := storm(t, ns, tcptest.StormConfig{Connections: 200})
+	for _, source := range []string{"ebpf", "netlink"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var stdout, stderr lockedBuffer
+		code := make(chan int, 1)
+		go func() {
+			args := []string{"watch", "-v", "-o", "jsonl", "--source", source, "--netns", ns.Path(), "--events", "closed"}
+			code <- run(ctx, args, env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
+		}()
+		begun := time.Now()
+		for ; !strings.Contains(stderr.String(), "watching") && time.Since(begun) < patience; waitABit() {
+		}
+		r := rage(t, s)
+		for ; strings.Count(stdout.String(), "\n") < 400 && time.Since(begun) < patience; waitABit() {
+		}
+		cancel()
+		if c := <-code; c != exitInterrupted {
+			t.Errorf("%s: exit code %d: %s", source, c, stderr.String())
+		}
+		p := &program{name: source}
+		for line := range strings.Lines(stdout.String()) {
+			p.addLine(line)
+		}
+		mode := stormExact
+		if source == "netlink" {
+			mode = stormNetlink
+		}
+		checkStorm(t, p.events(t), r.Ledger, mode)
+		if !strings.Contains(stderr.String(), "400 closed, 0 vanished, 0 closes dropped") {
+			t.Errorf("%s: %s", source, stderr.String())
+		}
+	}
+}
+
+// lockedBuffer is a buffer that one goroutine fills while another looks.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder // guarded by mu
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

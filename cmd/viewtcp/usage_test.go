@@ -29,7 +29,7 @@ func TestMistakes(t *testing.T) {
 		{"list --columns pid,locl", `there is no field "locl": did you mean local?`},
 		{"list -o json --columns rtt_u", "did you mean rtt_us?"},
 		{"list -o csv --columns +zzzzzzzzz", ""}, // see below
-		{"list --sort proces", "--sort proces: there is no such field: did you mean process?"},
+		{"list --sort proc_ess", "--sort proc_ess: there is no such field: did you mean process?"},
 		{"list --sort qqqqqqqqqqqqqqq", "docs/fields.md lists all"},
 		{"list --filter pid=1 pid = 2", "the filter is given twice"},
 		{"list state foo", "\"foo\" is not a state\n  state foo\n        ^~~\n"},
@@ -37,7 +37,7 @@ func TestMistakes(t *testing.T) {
 		{"list pid = and", "\n  pid = and\n"},
 		{"list ( pid = 1", "\n  ( pid = 1\n"},
 		{"list rtt > 5", "unit"},
-		{"list proces = curl", "process"},
+		{"list proc_ess = curl", "process"},
 		{"watch state foo", "is not a state"},
 		{"watch -o json", "use -o jsonl"},
 		{"watch --events opend", `there is no event "opend": did you mean opened?`},
