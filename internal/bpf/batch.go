@@ -22,6 +22,8 @@ type batcher struct {
 	// foreign says that a namespace other than home was met.
 	home    uint32
 	foreign bool
+	// refused is the error of the sink, which wants nothing more.
+	refused error
 	// minis counts the mini-sockets that were met.
 	minis int
 }
@@ -128,10 +130,13 @@ func (b *batcher) addHeld(p []byte) error {
 // send hands the batch over and opens the next of the same kind.
 func (b *batcher) send() error {
 	b.batch.Time = b.clock()
-	err := b.sink(&b.batch)
+	if b.refused != nil {
+		return b.refused
+	}
+	b.refused = b.sink(&b.batch)
 	b.batch.Lost = tcp.Loss{}
 	b.batch.Observations = b.batch.Observations[:0]
-	return err
+	return b.refused
 }
 
 // endPass sends the last batch of a pass.

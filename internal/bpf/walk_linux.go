@@ -62,7 +62,7 @@ func (s *Source) fullPass(ctx context.Context) (foreign bool, err error) {
 		switch gone, err := s.walkNamespace(ctx, ns); {
 		case ctx.Err() != nil:
 			return false, nil
-		case err != nil && ns.Inode == s.home.Inode:
+		case err != nil && (ns.Inode == s.home.Inode || s.batch.refused != nil):
 			return false, err
 		case err != nil:
 			failed++
