@@ -333,3 +333,10 @@ func mustAddrPort(tb testing.TB, s string) netip.AddrPort {
 // waitABit is the pause between looks at something that tells nobody of its
 // changes.
 func waitABit() { time.Sleep(50 * time.Millisecond) }
+
+// eventually waits for a condition; what follows says whether it came.
+func eventually(ok func() bool) {
+	for begun := time.Now(); !ok() && time.Since(begun) < patience; {
+		waitABit()
+	}
+}

@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
 // A terminal is a pseudoterminal (pty(7)) with a program on it.
 type terminal struct {
 	master, slave *os.File
+	drained       chan struct{} // closed when all was read
 
 	mu   sync.Mutex
 	text []byte // guarded by mu
@@ -25,7 +28,7 @@ func openTerminal(tb testing.TB, width uint16) *terminal {
 	tb.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		tb.Skipf("this test needs a pseudoterminal: %v", err)
+		tcptest.Need(tb, false, "a pseudoterminal")
 	}
 	fd := int(master.Fd())
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
@@ -42,10 +45,9 @@ func openTerminal(tb testing.TB, width uint16) *terminal {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	t := &terminal{master: master, slave: slave}
-	done := make(chan struct{})
+	t := &terminal{master: master, slave: slave, drained: make(chan struct{})}
 	go func() {
-		defer close(done)
+		defer close(t.drained)
 		buf := make([]byte, 4096)
 		for {
 			n, err := master.Read(buf)
@@ -59,14 +61,17 @@ func openTerminal(tb testing.TB, width uint16) *terminal {
 	}()
 	tb.Cleanup(func() {
 		t.hangUp()
-		<-done
 		_ = master.Close()
 	})
 	return t
 }
 
-// hangUp closes our descriptor of the program's end.
-func (t *terminal) hangUp() { _ = t.slave.Close() }
+// hangUp waits for all that a program has printed before its end: the last
+// descriptor of the program's side is ours.
+func (t *terminal) hangUp() {
+	_ = t.slave.Close()
+	<-t.drained
+}
 
 // printed is what the terminal was sent.
 func (t *terminal) printed() string {
@@ -99,7 +104,7 @@ func (t *terminal) attach(c *exec.Cmd) {
 }
 
 // onTerminal starts the binary on the terminal and returns a function that
-// waits for its end.
+// waits for its end, and for all that it printed.
 func onTerminal(tb testing.TB, t *terminal, hows []how, args ...string) (cmd *exec.Cmd, wait func() int) {
 	tb.Helper()
 	cmd = command(tb, append([]how{t.attach}, hows...), args...)
@@ -122,6 +127,7 @@ func onTerminal(tb testing.TB, t *terminal, hows []how, args ...string) (cmd *ex
 		case <-time.After(patience):
 			tb.Fatalf("viewtcp %v does not end; printed: %q", args, short(t.printed()))
 		}
+		t.hangUp()
 		return cmd.ProcessState.ExitCode()
 	}
 }

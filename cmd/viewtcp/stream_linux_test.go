@@ -129,8 +129,6 @@ func TestNarrowTerminal(t *testing.T) {
 		if code := wait(); code != exitOK {
 			t.Fatalf("exit code %d: %q", code, term.printed())
 		}
-		term.until(t, "\n")
-		waitABit()
 		return strings.ReplaceAll(term.printed(), "\r", "")
 	}
 	for _, width := range []uint16{250, 100, 80, 40, 12} {
@@ -345,12 +343,9 @@ func TestWatchInProcess(t *testing.T) {
 			args := []string{"watch", "-v", "-o", "jsonl", "--source", source, "--netns", ns.Path(), "--events", "closed"}
 			code <- run(ctx, args, env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
 		}()
-		begun := time.Now()
-		for ; !strings.Contains(stderr.String(), "watching") && time.Since(begun) < patience; waitABit() {
-		}
+		eventually(func() bool { return strings.Contains(stderr.String(), "watching") })
 		r := rage(t, s)
-		for ; strings.Count(stdout.String(), "\n") < 400 && time.Since(begun) < patience; waitABit() {
-		}
+		eventually(func() bool { return strings.Count(stdout.String(), "\n") >= 400 })
 		cancel()
 		if c := <-code; c != exitInterrupted {
 			t.Errorf("%s: exit code %d: %s", source, c, stderr.String())
