@@ -48,7 +48,7 @@ func newSource(t testing.TB, change func(*Config)) *Source {
 }
 
 // newSpace makes a namespace that a source can be held to.
-func newSpace(t *testing.T) (*tcptest.NetNS, netns.Namespace) {
+func newSpace(t testing.TB) (*tcptest.NetNS, netns.Namespace) {
 	t.Helper()
 	ns := tcptest.NewNetNS(t)
 	space, err := netns.Open(ns.Path())
@@ -88,8 +88,9 @@ type watch struct {
 	shown   int // full sockets in the last finished delta
 	showing int
 	lost    tcp.Loss
-	// stall blocks the sink.
-	stall chan struct{}
+	// stall blocks the sink; discard keeps nothing.
+	stall   chan struct{}
+	discard bool
 }
 
 func startWatch(t testing.TB, s *Source) *watch {
@@ -115,6 +116,10 @@ func startWatch(t testing.TB, s *Source) *watch {
 func (w *watch) sink(b *tcp.Batch) error {
 	w.mu.Lock()
 	stall := w.stall
+	if w.discard {
+		w.mu.Unlock()
+		return nil
+	}
 	for i := range b.Observations {
 		o := b.Observations[i]
 		if b.Pass.Kind == tcp.PassEvents {
@@ -414,6 +419,12 @@ func TestLife(t *testing.T) {
 		if o.State != tcp.Established || o.Has&tcp.HasRTT == 0 || o.Metrics.CC == (tcp.CC{}) || o.Metrics.MSS == 0 {
 			t.Errorf("end %d: %+v", i, o)
 		}
+		// A walk may show the connection before its opening is read.
+		w.until(t, "the opening", func() bool {
+			return slices.ContainsFunc(w.events, func(o tcp.Observation) bool {
+				return o.Cookie == e.Cookie && o.Kind == tcp.SeenOpened
+			})
+		})
 		opened := w.pick(e.Cookie, tcp.SeenOpened)
 		if len(opened) != 1 || opened[0].State != tcp.Established || opened[0].Opened.IsZero() ||
 			opened[0].Opened.Boot > opened[0].Time.Boot || opened[0].Has&tcp.HasHandshake == 0 {
