@@ -21,6 +21,7 @@ type jsonField struct {
 	*tcp.Field
 	// key is `,"name":` and, for numbers that are JSON strings, a quote more.
 	key    []byte
+	bit    tcp.Has
 	quoted bool
 }
 
@@ -38,7 +39,7 @@ func NewJSON(fields []*tcp.Field) *JSON {
 		if quoted && f.Str == nil {
 			key += `"`
 		}
-		j.fields = append(j.fields, jsonField{Field: f, key: []byte(key), quoted: quoted})
+		j.fields = append(j.fields, jsonField{Field: f, key: []byte(key), bit: f.Bit, quoted: quoted})
 	}
 	return j
 }
@@ -120,6 +121,9 @@ func appendGap(b []byte, g *tcp.Gap) []byte {
 func (j *JSON) appendMembers(b []byte, c *tcp.Conn) []byte {
 	for i := range j.fields {
 		f := &j.fields[i]
+		if c.Has&f.bit != f.bit {
+			continue
+		}
 		switch {
 		case f.Num != nil:
 			if f.Group == tcp.GroupPackets && c.Packets == nil {

@@ -12,18 +12,15 @@ type sockKey struct {
 // known is what a Source remembers of a full socket from one dump to the next:
 // its owner, and what the message of its end will not tell.
 type known struct {
-	key        sockKey
-	tuple      tcp.Tuple
-	owner      tcp.Owner
-	inode, uid uint32
-	// has says what is known of inode, uid, sent and received; the last two are
-	// the payload bytes so far.
-	has            tcp.Has
-	sent, received uint64
-	pass           uint32 // the last that showed it
-	state          tcp.State
-	direction      tcp.Direction
-	attribution    tcp.Attribution
+	key         sockKey
+	tuple       tcp.Tuple
+	owner       tcp.Owner
+	inode, uid  uint32
+	has         tcp.Has // of inode and uid
+	pass        uint32  // the last that showed it
+	state       tcp.State
+	direction   tcp.Direction
+	attribution tcp.Attribution
 	// tries counts the look-ups that did not find an owner.
 	tries uint8
 	used  bool
@@ -37,14 +34,14 @@ type known struct {
 const maxTries = 3
 
 // keptHas is what is kept of an observation.
-const keptHas = tcp.HasInode | tcp.HasUID | tcp.HasBytesSent | tcp.HasBytesReceived
+const keptHas = tcp.HasInode | tcp.HasUID
 
 // describe adds to o what an inet_diag_msg of a destroyed socket does not hold.
 func (k *known) describe(o *tcp.Observation) {
 	o.Direction = k.direction
 	o.Owner, o.Attribution = k.owner, k.attribution
 	o.Inode, o.UID = k.inode, k.uid
-	o.Has |= k.has & (tcp.HasInode | tcp.HasUID)
+	o.Has |= k.has
 }
 
 // knownSet holds the sockets known, without pointers, so that a million of them
@@ -101,7 +98,6 @@ func (s *knownSet) note(o *tcp.Observation, pass uint32) (i uint32, k *known, ag
 		k.inode = o.Inode
 	}
 	k.uid, k.has = o.UID, o.Has&keptHas
-	k.sent, k.received = o.Metrics.BytesSent, o.Metrics.BytesReceived
 	if o.Direction != tcp.DirectionUnknown {
 		k.direction = o.Direction
 	}

@@ -146,12 +146,8 @@ func (m *diagMessage) observeDestroyed(o *tcp.Observation, k *known) bool {
 		}
 	}
 	if cleared || m.info == nil {
+		// What the last dump showed is not what the connection came to.
 		o.Inexact = true
-		if k != nil {
-			// At least what the last dump showed.
-			o.Metrics.BytesSent, o.Metrics.BytesReceived = k.sent, k.received
-			o.Has |= k.has & (tcp.HasBytesSent | tcp.HasBytesReceived)
-		}
 		return true
 	}
 	has, acked := decodeTCPInfo(m.info, &o.Metrics)

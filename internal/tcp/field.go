@@ -57,6 +57,9 @@ type Field struct {
 	// Table leaves it out of the default table.
 	Table, Drop int
 
+	// Bit, if not 0, is the bit of Conn.Has without which the value is unknown:
+	// a test that costs less than the getter.
+	Bit Has
 	// Exactly one getter is set, by Kind: Str for strings and enums, Addr for
 	// addresses, Num for all else. ok is false when the value is unknown. The
 	// getters allocate nothing.

@@ -28,12 +28,12 @@ var socketFields = []*Field{
 	{
 		Name: "cookie", Group: GroupIdentity, Kind: KindCookie, Column: "COOKIE",
 		Doc: "The kernel's socket cookie (SO_COOKIE), never reused during a boot.",
-		Num: metric(HasCookie, func(c *Conn) uint64 { return c.Cookie }),
+		Bit: HasCookie, Num: metric(HasCookie, func(c *Conn) uint64 { return c.Cookie }),
 	},
 	{
 		Name: "inode", Group: GroupIdentity, Kind: KindUint, Column: "INODE",
 		Doc: "Inode number of the socket's file, as in /proc/PID/fd; absent for sockets without a file.",
-		Num: metric(HasInode, func(c *Conn) uint64 { return uint64(c.Inode) }),
+		Bit: HasInode, Num: metric(HasInode, func(c *Conn) uint64 { return uint64(c.Inode) }),
 	},
 	{
 		Name: "family", Group: GroupIdentity, Kind: KindEnum, Column: "FAMILY", Enum: []string{"ipv4", "ipv6"},
@@ -177,7 +177,7 @@ var socketFields = []*Field{
 	{
 		Name: "uid", Group: GroupProcess, Kind: KindUint, Column: "UID",
 		Doc: "User id that owns the socket.",
-		Num: metric(HasUID, func(c *Conn) uint64 { return uint64(c.UID) }),
+		Bit: HasUID, Num: metric(HasUID, func(c *Conn) uint64 { return uint64(c.UID) }),
 	},
 	{
 		Name: "user", Group: GroupProcess, Kind: KindString, Column: "USER",
@@ -237,7 +237,7 @@ var socketFields = []*Field{
 	{
 		Name: "handshake_us", Short: "handshake", Group: GroupLife, Kind: KindDuration, Column: "HANDSHAKE",
 		Doc: "Outbound: SYN to ESTABLISHED. Inbound: SYN-ACK to its ACK.",
-		Num: metric(HasHandshake, func(c *Conn) uint64 { return uint64(c.Handshake) }),
+		Bit: HasHandshake, Num: metric(HasHandshake, func(c *Conn) uint64 { return uint64(c.Handshake) }),
 	},
 	{
 		Name: "closed_by", Group: GroupLife, Kind: KindEnum, Column: "CLOSEDBY", Enum: sideNames[1:],
@@ -254,191 +254,191 @@ var socketFields = []*Field{
 	{
 		Name: "bytes_sent", Aliases: []string{"tx"}, Group: GroupVolume, Kind: KindBytes, Column: "TX", Table: 6, Drop: 10,
 		Doc: "Payload bytes transmitted at least once (tcp_info bytes_sent less bytes_retrans).",
-		Num: metric(HasBytesSent, func(c *Conn) uint64 { return c.Metrics.BytesSent }),
+		Bit: HasBytesSent, Num: metric(HasBytesSent, func(c *Conn) uint64 { return c.Metrics.BytesSent }),
 	},
 	{
 		Name: "bytes_received", Aliases: []string{"rx"}, Group: GroupVolume, Kind: KindBytes, Column: "RX", Table: 7, Drop: 11,
 		Doc: "Payload bytes received in order (tcp_info bytes_received, FIN not counted). The final record of source netlink may be one high: complete is false then.",
-		Num: metric(HasBytesReceived, func(c *Conn) uint64 { return c.Metrics.BytesReceived }),
+		Bit: HasBytesReceived, Num: metric(HasBytesReceived, func(c *Conn) uint64 { return c.Metrics.BytesReceived }),
 	},
 	{
 		Name: "bytes_missed", Group: GroupVolume, Kind: KindBytes, Column: "MISSED",
 		Doc: "Payload bytes that acknowledgements imply but the capture did not show.",
-		Num: metric(HasBytesMissed, func(c *Conn) uint64 { return c.Metrics.BytesMissed }),
+		Bit: HasBytesMissed, Num: metric(HasBytesMissed, func(c *Conn) uint64 { return c.Metrics.BytesMissed }),
 	},
 	{
 		Name: "segments_sent", Group: GroupVolume, Kind: KindUint, Column: "SEGTX",
 		Doc: "Segments sent, retransmissions included (tcp_info segs_out).",
-		Num: metric(HasSegmentsSent, func(c *Conn) uint64 { return uint64(c.Metrics.SegmentsSent) }),
+		Bit: HasSegmentsSent, Num: metric(HasSegmentsSent, func(c *Conn) uint64 { return uint64(c.Metrics.SegmentsSent) }),
 	},
 	{
 		Name: "segments_received", Group: GroupVolume, Kind: KindUint, Column: "SEGRX",
 		Doc: "Segments received (tcp_info segs_in).",
-		Num: metric(HasSegmentsReceived, func(c *Conn) uint64 { return uint64(c.Metrics.SegmentsReceived) }),
+		Bit: HasSegmentsReceived, Num: metric(HasSegmentsReceived, func(c *Conn) uint64 { return uint64(c.Metrics.SegmentsReceived) }),
 	},
 	{
 		Name: "send_rate", Group: GroupVolume, Kind: KindRate, Column: "TX/s",
 		Doc: "Payload sent per second between the last two observations.",
-		Num: metric(HasSendRate, func(c *Conn) uint64 { return c.Metrics.SendRate }),
+		Bit: HasSendRate, Num: metric(HasSendRate, func(c *Conn) uint64 { return c.Metrics.SendRate }),
 	},
 	{
 		Name: "receive_rate", Group: GroupVolume, Kind: KindRate, Column: "RX/s",
 		Doc: "Payload received per second between the last two observations.",
-		Num: metric(HasReceiveRate, func(c *Conn) uint64 { return c.Metrics.ReceiveRate }),
+		Bit: HasReceiveRate, Num: metric(HasReceiveRate, func(c *Conn) uint64 { return c.Metrics.ReceiveRate }),
 	},
 	{
 		Name: "send_queue", Aliases: []string{"sendq"}, Group: GroupVolume, Kind: KindBytes, Column: "SENDQ", Table: 3, Drop: 4,
 		Doc: "Bytes written by the application and not yet acknowledged (ss Send-Q).",
-		Num: metric(HasSendQueue, func(c *Conn) uint64 { return uint64(c.Metrics.SendQueue) }),
+		Bit: HasSendQueue, Num: metric(HasSendQueue, func(c *Conn) uint64 { return uint64(c.Metrics.SendQueue) }),
 	},
 	{
 		Name: "recv_queue", Aliases: []string{"recvq"}, Group: GroupVolume, Kind: KindBytes, Column: "RECVQ", Table: 2, Drop: 3,
 		Doc: "Bytes received and not yet read by the application (ss Recv-Q).",
-		Num: metric(HasRecvQueue, func(c *Conn) uint64 { return uint64(c.Metrics.RecvQueue) }),
+		Bit: HasRecvQueue, Num: metric(HasRecvQueue, func(c *Conn) uint64 { return uint64(c.Metrics.RecvQueue) }),
 	},
 	{
 		Name: "notsent", Group: GroupVolume, Kind: KindBytes, Column: "NOTSENT",
 		Doc: "Bytes written and never transmitted yet (tcp_info notsent_bytes).",
-		Num: metric(HasNotSent, func(c *Conn) uint64 { return uint64(c.Metrics.NotSent) }),
+		Bit: HasNotSent, Num: metric(HasNotSent, func(c *Conn) uint64 { return uint64(c.Metrics.NotSent) }),
 	},
 	{
 		Name: "unacked", Group: GroupVolume, Kind: KindUint, Column: "UNACKED",
 		Doc: "Segments in flight (tcp_info unacked).",
-		Num: metric(HasUnacked, func(c *Conn) uint64 { return uint64(c.Metrics.Unacked) }),
+		Bit: HasUnacked, Num: metric(HasUnacked, func(c *Conn) uint64 { return uint64(c.Metrics.Unacked) }),
 	},
 	{
 		Name: "accept_queue", Group: GroupVolume, Kind: KindUint, Column: "ACCEPTQ",
 		Doc: "Connections of a listener that wait for accept (ss Recv-Q of a LISTEN socket).",
-		Num: metric(HasAcceptQueue, func(c *Conn) uint64 { return uint64(c.Metrics.AcceptQueue) }),
+		Bit: HasAcceptQueue, Num: metric(HasAcceptQueue, func(c *Conn) uint64 { return uint64(c.Metrics.AcceptQueue) }),
 	},
 	{
 		Name: "backlog", Group: GroupVolume, Kind: KindUint, Column: "BACKLOG",
 		Doc: "Most connections the accept queue holds (ss Send-Q of a LISTEN socket).",
-		Num: metric(HasBacklog, func(c *Conn) uint64 { return uint64(c.Metrics.Backlog) }),
+		Bit: HasBacklog, Num: metric(HasBacklog, func(c *Conn) uint64 { return uint64(c.Metrics.Backlog) }),
 	},
 
 	// Path.
 	{
 		Name: "rtt_us", Short: "rtt", Group: GroupPath, Kind: KindDuration, Column: "RTT", Table: 4, Drop: 9,
 		Doc: "Smoothed round-trip time (tcp_info rtt).",
-		Num: metric(HasRTT, func(c *Conn) uint64 { return uint64(c.Metrics.RTT) }),
+		Bit: HasRTT, Num: metric(HasRTT, func(c *Conn) uint64 { return uint64(c.Metrics.RTT) }),
 	},
 	{
 		Name: "rttvar_us", Short: "rttvar", Group: GroupPath, Kind: KindDuration, Column: "RTTVAR",
 		Doc: "Mean deviation of the round-trip time (tcp_info rttvar).",
-		Num: metric(HasRTT, func(c *Conn) uint64 { return uint64(c.Metrics.RTTVar) }),
+		Bit: HasRTT, Num: metric(HasRTT, func(c *Conn) uint64 { return uint64(c.Metrics.RTTVar) }),
 	},
 	{
 		Name: "min_rtt_us", Short: "min_rtt", Aliases: []string{"minrtt"}, Group: GroupPath, Kind: KindDuration, Column: "MINRTT",
 		Doc: "Lowest round-trip time in the kernel's window (tcp_info min_rtt).",
-		Num: metric(HasMinRTT, func(c *Conn) uint64 { return uint64(c.Metrics.MinRTT) }),
+		Bit: HasMinRTT, Num: metric(HasMinRTT, func(c *Conn) uint64 { return uint64(c.Metrics.MinRTT) }),
 	},
 	{
 		Name: "rto_us", Short: "rto", Group: GroupPath, Kind: KindDuration, Column: "RTO",
 		Doc: "Retransmission timeout in force (tcp_info rto).",
-		Num: metric(HasRTO, func(c *Conn) uint64 { return uint64(c.Metrics.RTO) }),
+		Bit: HasRTO, Num: metric(HasRTO, func(c *Conn) uint64 { return uint64(c.Metrics.RTO) }),
 	},
 	{
 		Name: "mss", Group: GroupPath, Kind: KindBytes, Column: "MSS",
 		Doc: "Sending maximum segment size (tcp_info snd_mss).",
-		Num: metric(HasMSS, func(c *Conn) uint64 { return uint64(c.Metrics.MSS) }),
+		Bit: HasMSS, Num: metric(HasMSS, func(c *Conn) uint64 { return uint64(c.Metrics.MSS) }),
 	},
 	{
 		Name: "pmtu", Group: GroupPath, Kind: KindBytes, Column: "PMTU",
 		Doc: "Path MTU (tcp_info pmtu).",
-		Num: metric(HasPMTU, func(c *Conn) uint64 { return uint64(c.Metrics.PMTU) }),
+		Bit: HasPMTU, Num: metric(HasPMTU, func(c *Conn) uint64 { return uint64(c.Metrics.PMTU) }),
 	},
 	{
 		Name: "retransmits", Aliases: []string{"retrans"}, Group: GroupPath, Kind: KindUint, Column: "RETR", Table: 5, Drop: 8,
 		Doc: "Segments sent again over the connection's life (tcp_info total_retrans).",
-		Num: metric(HasRetransmits, func(c *Conn) uint64 { return uint64(c.Metrics.Retransmits) }),
+		Bit: HasRetransmits, Num: metric(HasRetransmits, func(c *Conn) uint64 { return uint64(c.Metrics.Retransmits) }),
 	},
 	{
 		Name: "bytes_retransmitted", Aliases: []string{"bytes_retrans"}, Group: GroupPath, Kind: KindBytes, Column: "RETRBYTES",
 		Doc: "Payload bytes sent again (tcp_info bytes_retrans).",
-		Num: metric(HasBytesRetransmitted, func(c *Conn) uint64 { return c.Metrics.BytesRetransmitted }),
+		Bit: HasBytesRetransmitted, Num: metric(HasBytesRetransmitted, func(c *Conn) uint64 { return c.Metrics.BytesRetransmitted }),
 	},
 	{
 		Name: "lost", Group: GroupPath, Kind: KindUint, Column: "LOST",
 		Doc: "Segments in flight now thought lost (tcp_info lost); a gauge, not a total.",
-		Num: metric(HasLost, func(c *Conn) uint64 { return uint64(c.Metrics.Lost) }),
+		Bit: HasLost, Num: metric(HasLost, func(c *Conn) uint64 { return uint64(c.Metrics.Lost) }),
 	},
 	{
 		Name: "reordering", Group: GroupPath, Kind: KindUint, Column: "REORD",
 		Doc: "Reordering degree in segments that the sender allows for (tcp_info reordering).",
-		Num: metric(HasReordering, func(c *Conn) uint64 { return uint64(c.Metrics.Reordering) }),
+		Bit: HasReordering, Num: metric(HasReordering, func(c *Conn) uint64 { return uint64(c.Metrics.Reordering) }),
 	},
 	{
 		Name: "dsack_dups", Group: GroupPath, Kind: KindUint, Column: "DSACK",
 		Doc: "Duplicate segments that the peer reported (RFC 2883; tcp_info dsack_dups).",
-		Num: metric(HasDSACKDups, func(c *Conn) uint64 { return uint64(c.Metrics.DSACKDups) }),
+		Bit: HasDSACKDups, Num: metric(HasDSACKDups, func(c *Conn) uint64 { return uint64(c.Metrics.DSACKDups) }),
 	},
 	{
 		Name: "ooo_received", Group: GroupPath, Kind: KindUint, Column: "OOO",
 		Doc: "Segments received out of order (tcp_info rcv_ooopack).",
-		Num: metric(HasOOOReceived, func(c *Conn) uint64 { return uint64(c.Metrics.OOOReceived) }),
+		Bit: HasOOOReceived, Num: metric(HasOOOReceived, func(c *Conn) uint64 { return uint64(c.Metrics.OOOReceived) }),
 	},
 	{
 		Name: "ecn_ce", Group: GroupPath, Kind: KindUint, Column: "CE",
 		Doc: "Segments sent that the peer reported as marked Congestion Experienced (RFC 3168; tcp_info delivered_ce).",
-		Num: metric(HasECNCE, func(c *Conn) uint64 { return uint64(c.Metrics.ECNCE) }),
+		Bit: HasECNCE, Num: metric(HasECNCE, func(c *Conn) uint64 { return uint64(c.Metrics.ECNCE) }),
 	},
 
 	// Windows.
 	{
 		Name: "cwnd", Group: GroupWindows, Kind: KindUint, Column: "CWND",
 		Doc: "Congestion window, segments (tcp_info snd_cwnd).",
-		Num: metric(HasCWND, func(c *Conn) uint64 { return uint64(c.Metrics.CWND) }),
+		Bit: HasCWND, Num: metric(HasCWND, func(c *Conn) uint64 { return uint64(c.Metrics.CWND) }),
 	},
 	{
 		Name: "ssthresh", Group: GroupWindows, Kind: KindUint, Column: "SSTHRESH",
 		Doc: "Slow start threshold, segments; absent while it was never lowered (tcp_info snd_ssthresh).",
-		Num: metric(HasSSThresh, func(c *Conn) uint64 { return uint64(c.Metrics.SSThresh) }),
+		Bit: HasSSThresh, Num: metric(HasSSThresh, func(c *Conn) uint64 { return uint64(c.Metrics.SSThresh) }),
 	},
 	{
 		Name: "snd_wnd", Group: GroupWindows, Kind: KindBytes, Column: "SNDWND",
 		Doc: "Window the peer advertised, scaled (tcp_info snd_wnd).",
-		Num: metric(HasSndWnd, func(c *Conn) uint64 { return uint64(c.Metrics.SndWnd) }),
+		Bit: HasSndWnd, Num: metric(HasSndWnd, func(c *Conn) uint64 { return uint64(c.Metrics.SndWnd) }),
 	},
 	{
 		Name: "rcv_wnd", Group: GroupWindows, Kind: KindBytes, Column: "RCVWND",
 		Doc: "Window advertised to the peer, scaled (tcp_info rcv_wnd).",
-		Num: metric(HasRcvWnd, func(c *Conn) uint64 { return uint64(c.Metrics.RcvWnd) }),
+		Bit: HasRcvWnd, Num: metric(HasRcvWnd, func(c *Conn) uint64 { return uint64(c.Metrics.RcvWnd) }),
 	},
 	{
 		Name: "delivery_rate", Group: GroupWindows, Kind: KindRate, Column: "DELIVERY",
 		Doc: "The kernel's estimate of goodput (tcp_info delivery_rate).",
-		Num: metric(HasDeliveryRate, func(c *Conn) uint64 { return c.Metrics.DeliveryRate }),
+		Bit: HasDeliveryRate, Num: metric(HasDeliveryRate, func(c *Conn) uint64 { return c.Metrics.DeliveryRate }),
 	},
 	{
 		Name: "pacing_rate", Group: GroupWindows, Kind: KindRate, Column: "PACING",
 		Doc: "Rate that sends are paced at (tcp_info pacing_rate); absent when unlimited.",
-		Num: metric(HasPacingRate, func(c *Conn) uint64 { return c.Metrics.PacingRate }),
+		Bit: HasPacingRate, Num: metric(HasPacingRate, func(c *Conn) uint64 { return c.Metrics.PacingRate }),
 	},
 	{
 		Name: "app_limited", Group: GroupWindows, Kind: KindBool, Column: "APPLIM",
 		Doc: "True when the application, not the network, bounded delivery_rate.",
-		Num: metric(HasDeliveryRate, func(c *Conn) uint64 { return truth(c.Metrics.AppLimited) }),
+		Bit: HasDeliveryRate, Num: metric(HasDeliveryRate, func(c *Conn) uint64 { return truth(c.Metrics.AppLimited) }),
 	},
 	{
 		Name: "busy_us", Short: "busy", Group: GroupWindows, Kind: KindDuration, Column: "BUSY",
 		Doc: "Time with data to send (tcp_info busy_time).",
-		Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.Busy }),
+		Bit: HasLimited, Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.Busy }),
 	},
 	{
 		Name: "rwnd_limited_us", Short: "rwnd_limited", Group: GroupWindows, Kind: KindDuration, Column: "RWNDLIM",
 		Doc: "Time stalled by the peer's receive window (tcp_info rwnd_limited).",
-		Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.RwndLimited }),
+		Bit: HasLimited, Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.RwndLimited }),
 	},
 	{
 		Name: "sndbuf_limited_us", Short: "sndbuf_limited", Group: GroupWindows, Kind: KindDuration, Column: "SNDBUFLIM",
 		Doc: "Time stalled by the send buffer (tcp_info sndbuf_limited).",
-		Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.SndbufLimited }),
+		Bit: HasLimited, Num: metric(HasLimited, func(c *Conn) uint64 { return c.Metrics.SndbufLimited }),
 	},
 	{
 		Name: "congestion_control", Aliases: []string{"cc"}, Group: GroupWindows, Kind: KindString, Column: "CONG",
 		Doc: "Congestion control algorithm (TCP_CONGESTION).",
-		Str: func(c *Conn) (string, bool) {
+		Bit: HasCC, Str: func(c *Conn) (string, bool) {
 			if c.Has&HasCC == 0 {
 				return "", false
 			}
