@@ -23,24 +23,24 @@ const (
 
 // hookFeatures is what each hook gives, and what is lost without it.
 var hookFeatures = map[string]struct{ name, without string }{
-	collectorProgOnState:        {"ebpf_lifecycle", "beginnings and ends of connections are not seen"},
-	collectorProgOnStateAgain:   {"ebpf_lifecycle_nested", "changes of state that interrupt one another are not seen"},
-	collectorProgOnReceive:      {"ebpf_worker_receive", "a worker that only reads is taken for its listener"},
-	collectorProgOnSend:         {"ebpf_worker_send", "a worker that only writes is taken for its listener"},
-	collectorProgOnRetransmit:   {"ebpf_retransmits", "retransmissions are counted, but are no events"},
-	collectorProgOnSendReset:    {"ebpf_resets_sent", "a RST that this host sends is inferred from how the connection ended"},
-	collectorProgOnReceiveReset: {"ebpf_resets_received", "a RST from the peer is inferred from how the connection ended"},
+	collectorProgOnState:        {"ebpf.lifecycle", "beginnings and ends of connections are not seen"},
+	collectorProgOnStateAgain:   {"ebpf.lifecycle_nested", "changes of state that interrupt one another are not seen"},
+	collectorProgOnReceive:      {"ebpf.worker_receive", "a worker that only reads is taken for its listener"},
+	collectorProgOnSend:         {"ebpf.worker_send", "a worker that only writes is taken for its listener"},
+	collectorProgOnRetransmit:   {"ebpf.retransmits", "retransmissions are counted, but are no events"},
+	collectorProgOnSendReset:    {"ebpf.resets_sent", "a RST that this host sends is inferred from how the connection ended"},
+	collectorProgOnReceiveReset: {"ebpf.resets_received", "a RST from the peer is inferred from how the connection ended"},
 }
 
 // Features reports what each part of the source can do here. The first call
 // attaches every program for a moment.
 func (s *Source) Features() []tcp.Feature {
 	s.probe.Do(func() {
-		s.features = append(s.features, s.probeWalk(collectorProgWalkTcp, "ebpf_sockets", "sockets cannot be listed"))
-		s.features = append(s.features, s.probeWalk(collectorProgWalkFiles, "ebpf_owners",
+		s.features = append(s.features, s.probeWalk(collectorProgWalkTcp, "ebpf.sockets", "sockets cannot be listed"))
+		s.features = append(s.features, s.probeWalk(collectorProgWalkFiles, "ebpf.owners",
 			"the processes of connections older than ViewTCP are not known"))
 		s.features = append(s.features,
-			feature("ebpf_storage", nil, "knowledge of a connection is kept in its socket and handed to accepted ones", ""))
+			feature("ebpf.storage", nil, "knowledge of a connection is kept in its socket and handed to accepted ones", ""))
 		if !s.cfg.Snapshot {
 			for _, name := range hooks {
 				s.features = append(s.features, s.probeHook(name))
@@ -94,12 +94,12 @@ func (s *Source) probeRing() tcp.Feature {
 	if err == nil {
 		err = r.Close()
 	}
-	return feature("ebpf_ring", err, fmt.Sprintf("a ring of %d KiB was mapped", s.cfg.RingBytes>>10),
+	return feature("ebpf.ring", err, fmt.Sprintf("a ring of %d KiB was mapped", s.cfg.RingBytes>>10),
 		"no events can be read")
 }
 
 func (s *Source) probePIDs() tcp.Feature {
-	f := tcp.Feature{Name: "ebpf_pids", Available: true}
+	f := tcp.Feature{Name: "ebpf.pids", Available: true}
 	if s.rootPIDNS {
 		f.Reason = "this is the first pid namespace: every process has its own number"
 		return f
@@ -111,7 +111,7 @@ func (s *Source) probePIDs() tcp.Feature {
 }
 
 func (s *Source) probeNamespaces() tcp.Feature {
-	const name = "ebpf_namespaces"
+	const name = "ebpf.namespaces"
 	if s.cfg.Namespace != nil {
 		return tcp.Feature{Name: name, Available: true, Reason: "one namespace was asked for"}
 	}

@@ -239,7 +239,7 @@ func TestUnprivileged(t *testing.T) {
 	if !r.DestroyPermission {
 		t.Errorf("closing without rights: %s", r.Destroy)
 	}
-	want := map[string]bool{"netlink dump": true, "tcp_info": true, "netlink closes": true, "netlink namespaces": false, "close sockets": false}
+	want := map[string]bool{"netlink.dump": true, "netlink.tcp_info": true, "netlink.closes": true, "netlink.namespaces": false, "netlink.destroy": false}
 	for _, f := range r.Features {
 		if f.Available != want[f.Name] || (!f.Available && (f.Reason == "" || f.Remedy == "")) {
 			t.Errorf("%+v", f)

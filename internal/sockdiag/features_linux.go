@@ -22,7 +22,7 @@ func (s *Source) Features() []tcp.Feature {
 }
 
 func (s *Source) dumpFeature() tcp.Feature {
-	f := tcp.Feature{Name: "netlink dump", Available: true, Reason: "the kernel answers INET_DIAG requests for TCP"}
+	f := tcp.Feature{Name: "netlink.dump", Available: true, Reason: "the kernel answers INET_DIAG requests for TCP"}
 	if err := s.probe(); err != nil {
 		f.Available, f.Reason = false, err.Error()
 		f.Remedy = "load the kernel module tcp_diag"
@@ -33,7 +33,7 @@ func (s *Source) dumpFeature() tcp.Feature {
 // infoFeature asks for the size of struct tcp_info by a socket that is neither
 // bound nor connected.
 func infoFeature() tcp.Feature {
-	f := tcp.Feature{Name: "tcp_info"}
+	f := tcp.Feature{Name: "netlink.tcp_info"}
 	n, err := infoSize()
 	switch {
 	case err != nil:
@@ -53,7 +53,7 @@ func infoFeature() tcp.Feature {
 }
 
 func (s *Source) closesFeature() tcp.Feature {
-	f := tcp.Feature{Name: "netlink closes"}
+	f := tcp.Feature{Name: "netlink.closes"}
 	ev, err := hear(s.cfg.ReceiveBuffer, false)
 	if err != nil {
 		f.Reason = err.Error()
@@ -67,7 +67,7 @@ func (s *Source) closesFeature() tcp.Feature {
 }
 
 func (s *Source) namespacesFeature() tcp.Feature {
-	f := tcp.Feature{Name: "netlink namespaces"}
+	f := tcp.Feature{Name: "netlink.namespaces"}
 	list, hidden, err := netns.List()
 	if err != nil {
 		f.Reason = err.Error()
@@ -108,7 +108,7 @@ func (s *Source) namespacesFeature() tcp.Feature {
 
 // destroyFeature asks to close a socket that cannot exist: its port is 0.
 func (s *Source) destroyFeature() tcp.Feature {
-	f := tcp.Feature{Name: "close sockets"}
+	f := tcp.Feature{Name: "netlink.destroy"}
 	c, err := dial(s.self, unix.NETLINK_SOCK_DIAG, s.in)
 	if err != nil {
 		f.Reason = err.Error()
