@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
@@ -176,6 +177,10 @@ func (s *Source) attach(name string) (link.Link, error) {
 func classify(err error, doing string) error {
 	var rejected *ebpf.VerifierError
 	switch {
+	// Without rights probes of the kernel fail in ways of their own.
+	case err != nil && !host.HasCapability(unix.CAP_SYS_ADMIN) &&
+		!(host.HasCapability(unix.CAP_BPF) && host.HasCapability(unix.CAP_PERFMON)):
+		return fmt.Errorf("%s needs CAP_BPF and CAP_PERFMON, or root: %w (%w)", doing, tcp.ErrPermission, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES) && !errors.As(err, &rejected):
 		return fmt.Errorf("%s needs CAP_BPF and CAP_PERFMON, or root: %w (%w)", doing, tcp.ErrPermission, err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.As(err, &rejected),
