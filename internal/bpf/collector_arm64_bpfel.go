@@ -36,6 +36,7 @@ const (
 	collectorVarPass            = "pass"
 	collectorVarPidNs           = "pid_ns"
 	collectorVarReaderSleeps    = "reader_sleeps"
+	collectorVarRecordTypes     = "record_types"
 	collectorVarTracking        = "tracking"
 	collectorVarWakeAt          = "wake_at"
 	collectorVarWalkMinis       = "walk_minis"
@@ -117,6 +118,7 @@ type collectorVariableSpecs struct {
 	Pass         *ebpf.VariableSpec `ebpf:"pass"`
 	PidNs        *ebpf.VariableSpec `ebpf:"pid_ns"`
 	ReaderSleeps *ebpf.VariableSpec `ebpf:"reader_sleeps"`
+	RecordTypes  *ebpf.VariableSpec `ebpf:"record_types"`
 	Tracking     *ebpf.VariableSpec `ebpf:"tracking"`
 	WakeAt       *ebpf.VariableSpec `ebpf:"wake_at"`
 	WalkMinis    *ebpf.VariableSpec `ebpf:"walk_minis"`
@@ -171,6 +173,7 @@ type collectorVariables struct {
 	Pass         *ebpf.Variable `ebpf:"pass"`
 	PidNs        *ebpf.Variable `ebpf:"pid_ns"`
 	ReaderSleeps *ebpf.Variable `ebpf:"reader_sleeps"`
+	RecordTypes  *ebpf.Variable `ebpf:"record_types"`
 	Tracking     *ebpf.Variable `ebpf:"tracking"`
 	WakeAt       *ebpf.Variable `ebpf:"wake_at"`
 	WalkMinis    *ebpf.Variable `ebpf:"walk_minis"`

@@ -92,7 +92,7 @@ func TestOlderListener(t *testing.T) {
 			s := newSource(t, nil)
 			w := startWatch(t, s)
 			listeners := 0
-			for _, o := range w.latest {
+			for _, o := range w.all() {
 				if o.State != tcp.Listen || o.LocalPort != at.Addr.Port() {
 					continue
 				}
