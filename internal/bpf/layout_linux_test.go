@@ -74,7 +74,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestEnums holds the numbers of record.go against the enums of record.h.
+// TestEnums holds the numbers of record.go against the enums of record.bpf.h.
 func TestEnums(t *testing.T) {
 	spec, err := loadCollector()
 	if err != nil {

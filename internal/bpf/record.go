@@ -6,7 +6,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-// Kinds of records: enum kind of bpf/record.h.
+// Kinds of records: enum kind of bpf/record.bpf.h.
 const (
 	kindSeen = iota + 1
 	kindMini
@@ -18,7 +18,7 @@ const (
 	kindUnlistened
 )
 
-// How a connection began: enum role of bpf/record.h.
+// How a connection began: enum role of bpf/record.bpf.h.
 const (
 	roleUnknown = iota
 	roleConnected
@@ -26,13 +26,13 @@ const (
 	roleListener
 )
 
-// RSTs seen: enum reset of bpf/record.h.
+// RSTs seen: enum reset of bpf/record.bpf.h.
 const (
 	resetSent     = 1
 	resetReceived = 2
 )
 
-// Flags of a record: enum flag of bpf/record.h.
+// Flags of a record: enum flag of bpf/record.bpf.h.
 const (
 	flagFINReceived = 1 << iota
 	flagDead
@@ -43,7 +43,7 @@ const (
 	flagUID
 )
 
-// Offsets in struct head of bpf/record.h.
+// Offsets in struct head of bpf/record.bpf.h.
 const (
 	offSize      = 0
 	offKind      = 2
@@ -77,7 +77,7 @@ const (
 	headSize = 136
 )
 
-// Offsets in struct numbers of bpf/record.h, which follows the head.
+// Offsets in struct numbers of bpf/record.bpf.h, which follows the head.
 const (
 	offBytesSent     = 0
 	offBytesRetrans  = 8

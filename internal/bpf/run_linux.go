@@ -33,7 +33,7 @@ const (
 	minisEvery = 10 * time.Second
 )
 
-// drops is what the programs could not write: struct drops of bpf/record.h.
+// drops is what the programs could not write: struct drops of bpf/record.bpf.h.
 type drops struct {
 	Closes, BytesSent, BytesReceived, Events uint64
 }
@@ -49,7 +49,7 @@ type run struct {
 	// misses is how often the programs were left out, because they would have
 	// interrupted themselves.
 	misses uint64
-	// foreign says that there are namespaces other than the home one.
+	// foreign says that namespaces other than the home one have sockets.
 	foreign bool
 	// quiet says that the last look into the ring found nothing.
 	quiet bool

@@ -18,7 +18,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-// Modes of the walks: enum walk and enum files of bpf/collector.bpf.c.
+// Modes of the walks: enum walk and enum files of bpf/maps.bpf.h.
 const (
 	walkFull  uint32 = 0
 	walkDelta uint32 = 1
@@ -39,10 +39,11 @@ func (s *Source) Once(ctx context.Context, sink tcp.Sink) error {
 }
 
 // fullPass walks the files of all processes for the owners of sockets, then the
-// sockets of each namespace. foreign says that there are namespaces other than
-// the own one. A context that ends cuts the pass short without an error.
+// sockets of each namespace. foreign says that namespaces other than the own one
+// have sockets. A context that ends cuts the pass short without an error.
 func (s *Source) fullPass(ctx context.Context) (foreign bool, err error) {
 	s.beginPass(tcp.PassFull)
+	s.batch.foreign = false
 	s.batch.batch.Pass.Minis = true
 	if err := s.set(collectorVarWalkMinis, 1); err != nil {
 		return false, err
@@ -77,7 +78,7 @@ func (s *Source) fullPass(ctx context.Context) (foreign bool, err error) {
 	}
 	all := s.cfg.Namespace == nil && s.rootPIDNS && s.filesIter != nil &&
 		hidden == 0 && failed == 0 && !unlisted
-	return len(covered) > 1 || unlisted, s.batch.endPass(covered, all)
+	return s.batch.foreign || unlisted, s.batch.endPass(covered, all)
 }
 
 // deltaPass reports what changed since the last pass: in the home namespace,

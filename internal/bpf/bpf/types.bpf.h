@@ -11,59 +11,59 @@
 #define VIEWTCP_TYPES_H
 
 /* include/uapi/asm-generic/int-ll64.h, include/uapi/linux/types.h */
-typedef signed char	   __s8;
-typedef unsigned char	   __u8;
-typedef short		   __s16;
-typedef unsigned short	   __u16;
-typedef int		   __s32;
-typedef unsigned int	   __u32;
-typedef long long	   __s64;
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
 typedef unsigned long long __u64;
-typedef __u16		   __be16;
-typedef __u32		   __be32;
-typedef __u64		   __be64;
-typedef __u32		   __wsum;
-typedef _Bool		   bool;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+typedef _Bool bool;
 
 #define true  1
 #define false 0
 
 /* include/uapi/linux/bpf.h */
 enum bpf_map_type {
-	BPF_MAP_TYPE_HASH	  = 1,
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
-	BPF_MAP_TYPE_SK_STORAGE	  = 24,
-	BPF_MAP_TYPE_RINGBUF	  = 27,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum {
-	BPF_NOEXIST			 = 1,
-	BPF_F_NO_PREALLOC		 = 1U << 0,
-	BPF_F_CLONE			 = 1U << 9,
-	BPF_LOCAL_STORAGE_GET_F_CREATE	 = 1U << 0,
-	BPF_RB_NO_WAKEUP		 = 1U << 0,
-	BPF_RB_FORCE_WAKEUP		 = 1U << 1,
-	BPF_RB_AVAIL_DATA		 = 0,
+	BPF_NOEXIST = 1,
+	BPF_F_NO_PREALLOC = 1U << 0,
+	BPF_F_CLONE = 1U << 9,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1U << 0,
+	BPF_RB_NO_WAKEUP = 1U << 0,
+	BPF_RB_FORCE_WAKEUP = 1U << 1,
+	BPF_RB_AVAIL_DATA = 0,
 };
 
 /* include/linux/socket.h, include/uapi/linux/in.h */
 enum {
-	AF_INET		= 2,
-	AF_INET6	= 10,
-	IPPROTO_TCP	= 6,
-	IPPROTO_MPTCP	= 262,
+	AF_INET = 2,
+	AF_INET6 = 10,
+	IPPROTO_TCP = 6,
+	IPPROTO_MPTCP = 262,
 };
 
 /* include/net/tcp_states.h */
 enum {
-	TCP_ESTABLISHED	 = 1,
-	TCP_SYN_SENT	 = 2,
-	TCP_SYN_RECV	 = 3,
-	TCP_FIN_WAIT1	 = 4,
-	TCP_FIN_WAIT2	 = 5,
-	TCP_TIME_WAIT	 = 6,
-	TCP_CLOSE	 = 7,
-	TCP_LISTEN	 = 10,
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
 	TCP_NEW_SYN_RECV = 12,
 };
 

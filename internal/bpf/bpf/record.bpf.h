@@ -10,7 +10,7 @@
 #ifndef VIEWTCP_RECORD_H
 #define VIEWTCP_RECORD_H
 
-#include "types.h"
+#include "types.bpf.h"
 
 enum kind {
 	KIND_SEEN = 1,	  /* head + numbers: found by a walk */
@@ -41,18 +41,18 @@ enum attribution {
 };
 
 enum reset {
-	RESET_SENT     = 1,
+	RESET_SENT = 1,
 	RESET_RECEIVED = 2,
 };
 
 enum flag {
 	FLAG_FIN_RECEIVED = 1 << 0, /* SOCK_DONE: a FIN is counted in bytes_received */
-	FLAG_DEAD	  = 1 << 1, /* SOCK_DEAD: no process has it open */
-	FLAG_APP_LIMITED  = 1 << 2,
-	FLAG_NO_LINGER	  = 1 << 3, /* TCP_LINGER2 below 0: no FIN_WAIT2 */
-	FLAG_AFTER_CLOSE  = 1 << 4, /* the RST went out after the state became CLOSE */
+	FLAG_DEAD = 1 << 1,	    /* SOCK_DEAD: no process has it open */
+	FLAG_APP_LIMITED = 1 << 2,
+	FLAG_NO_LINGER = 1 << 3,    /* TCP_LINGER2 below 0: no FIN_WAIT2 */
+	FLAG_AFTER_CLOSE = 1 << 4,  /* the RST went out after the state became CLOSE */
 	FLAG_RCV_SHUTDOWN = 1 << 5, /* no process will read any more */
-	FLAG_UID	  = 1 << 6, /* uid is known */
+	FLAG_UID = 1 << 6,	    /* uid is known */
 };
 
 struct head {
@@ -69,7 +69,7 @@ struct head {
 	__u16 rport;  /* host order */
 	__u16 chrono; /* tcp_sock.chrono_type */
 
-	__u64 time;   /* boot clock, ns */
+	__u64 time; /* boot clock, ns */
 	__u64 cookie;
 	__u64 opened; /* boot clock, ns; 0 is unknown */
 	__u64 start;  /* of the process; boot clock, ns */
@@ -152,10 +152,10 @@ struct conn {
 	__u32 pid;
 	__u32 attr; /* enum attribution; 32 bits because it is changed by cmpxchg */
 	__u32 handshake;
-	__u32 pass; /* number of the walk that last showed it */
-	__u32 role; /* enum role */
+	__u32 pass;  /* number of the walk that last showed it */
+	__u32 role;  /* enum role */
 	__u32 reset; /* enum reset; 32 bits for atomic or */
-	__u32 told; /* the last state that was reported */
+	__u32 told;  /* the last state that was reported */
 	__u32 pad;
 };
 
