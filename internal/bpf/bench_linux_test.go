@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,11 +61,11 @@ func BenchmarkRunTime(b *testing.B) {
 		pairs += n
 	}
 	var sum time.Duration
-	text := ""
+	var text strings.Builder
 	for i, after := range runTimes(b, s) {
 		d := after - before[i]
 		sum += d
-		text += fmt.Sprintf(" %s %d", hooks[i], d.Nanoseconds()/int64(pairs))
+		fmt.Fprintf(&text, " %s %d", hooks[i], d.Nanoseconds()/int64(pairs))
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -73,7 +74,7 @@ func BenchmarkRunTime(b *testing.B) {
 	done <- nil
 	b.ReportMetric(float64(sum.Nanoseconds())/float64(pairs), "bpf-ns/pair")
 	b.ReportMetric(float64(reader.Nanoseconds())/float64(pairs), "reader-ns/pair")
-	b.Logf("ns a pair:%s", text)
+	b.Logf("ns a pair:%s", &text)
 }
 
 // runTimes is what the kernel has spent in each of the hooks.

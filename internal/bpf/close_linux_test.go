@@ -154,6 +154,7 @@ func TestCloseReasons(t *testing.T) {
 	}{
 		{
 			"half-close", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				write(t, e.client, 10)
 				_ = unix.Shutdown(e.client, unix.SHUT_WR)
@@ -170,6 +171,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"closed with unread data", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				write(t, e.client, 10)
 				waitReadable(t, e.server)
@@ -182,6 +184,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"half-closed, then closed with unread data", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				_ = unix.Shutdown(e.client, unix.SHUT_WR)
 				readEnd(t, e.server, nil)
@@ -197,6 +200,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"data after both directions were shut down", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				_ = unix.Shutdown(e.client, unix.SHUT_RDWR)
 				readEnd(t, e.server, nil)
@@ -209,6 +213,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"RST after both directions were shut down", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				_ = unix.Shutdown(e.client, unix.SHUT_RDWR)
 				readEnd(t, e.server, nil)
@@ -220,6 +225,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"listener closed before accept", func(t *testing.T, e *ends) {
+				t.Helper()
 				write(t, e.client, 10)
 				e.close(&e.listener)
 				readEnd(t, e.client, unix.ECONNRESET)
@@ -230,6 +236,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"no answer to data", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				undo := tcptest.Drop(t, ns, "tcp dport "+strconv.Itoa(int(e.addr.Port())))
 				_ = unix.SetsockoptInt(e.client, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 500)
@@ -244,6 +251,7 @@ func TestCloseReasons(t *testing.T) {
 		},
 		{
 			"destroyed", func(t *testing.T, e *ends) {
+				t.Helper()
 				e.accept(t)
 				if out, err := ns.Run(t.Context(), "", "ss", "-K", "dport", "=", ":"+strconv.Itoa(int(e.addr.Port()))); err != nil {
 					t.Fatalf("%v: %s", err, out)

@@ -179,7 +179,7 @@ func classify(err error, doing string) error {
 	switch {
 	// Without rights probes of the kernel fail in ways of their own.
 	case err != nil && !host.HasCapability(unix.CAP_SYS_ADMIN) &&
-		!(host.HasCapability(unix.CAP_BPF) && host.HasCapability(unix.CAP_PERFMON)):
+		(!host.HasCapability(unix.CAP_BPF) || !host.HasCapability(unix.CAP_PERFMON)):
 		return fmt.Errorf("%s needs CAP_BPF and CAP_PERFMON, or root: %w (%w)", doing, tcp.ErrPermission, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES) && !errors.As(err, &rejected):
 		return fmt.Errorf("%s needs CAP_BPF and CAP_PERFMON, or root: %w (%w)", doing, tcp.ErrPermission, err)

@@ -66,7 +66,7 @@ func TestPrefork(t *testing.T) {
 		}
 		workers[e.PID] = true
 		o := w.seen(t, e.Cookie, "the worker's bytes", func(o *tcp.Observation) bool {
-			return o.Kind == tcp.Seen && o.Metrics.BytesReceived == 50
+			return o.Kind == tcp.Seen && o.Metrics.BytesSent == 50
 		})
 		if int(o.Owner.PID) != e.PID || o.Attribution != tcp.AttributionExact {
 			t.Errorf("pid %d (%s), want %d of %v", o.Owner.PID, o.Attribution, e.PID, at.Workers)

@@ -165,30 +165,50 @@ func TestDecodeKinds(t *testing.T) {
 		live bool
 		want kind
 	}{
-		{"time wait", newRecord(kindMini, head(tcp.TimeWait, roleUnknown, nil)), false,
-			kind{Kind: tcp.Seen, State: tcp.TimeWait, FirstFIN: tcp.SideLocal, Mini: true}},
-		{"request", newRecord(kindMini, head(12, roleAccepted, nil)), false,
-			kind{Kind: tcp.Seen, State: tcp.SynRecv, Direction: tcp.Inbound, Mini: true}},
-		{"listener found", newRecord(kindListener, head(tcp.Listen, roleListener, nil)), false,
-			kind{Kind: tcp.Seen, State: tcp.Listen, Direction: tcp.Listening}},
-		{"listener new", newRecord(kindListener, head(tcp.Listen, roleListener, nil)), true,
-			kind{Kind: tcp.SeenOpened, State: tcp.Listen, Direction: tcp.Listening}},
-		{"listener gone", newRecord(kindUnlistened, head(tcp.Listen, roleListener, nil)), true,
-			kind{Kind: tcp.SeenClosed, State: tcp.Listen, Direction: tcp.Listening, Was: true}},
-		{"established", newRecord(kindEstablished, head(tcp.Established, roleConnected, nil)), true,
-			kind{Kind: tcp.SeenOpened, State: tcp.Established, Direction: tcp.Outbound}},
-		{"retransmission", newRecord(kindRetransmit, head(tcp.LastAck, roleAccepted, nil)), true,
-			kind{Kind: tcp.SeenRetransmit, State: tcp.LastAck, Direction: tcp.Inbound, FirstFIN: tcp.SideRemote}},
-		{"RST sent after one was received", newRecord(kindReset, head(tcp.Established, roleConnected, func(h []byte) {
-			h[offReset] = resetSent | resetReceived
-			le.PutUint32(h[offA:], resetSent)
-		})), true, kind{Kind: tcp.SeenReset, State: tcp.Established, Direction: tcp.Outbound, Reset: tcp.SideLocal}},
-		{"close", newRecord(kindClosed, func(h, _ []byte) {
-			h[offState], h[offOld], h[offRole] = uint8(tcp.Closed), uint8(tcp.LastAck), roleAccepted
-		}), true, kind{
-			Kind: tcp.SeenClosed, State: tcp.Closed, Direction: tcp.Inbound,
-			FirstFIN: tcp.SideRemote, Reason: tcp.CloseFIN,
-		}},
+		{
+			"time wait", newRecord(kindMini, head(tcp.TimeWait, roleUnknown, nil)), false,
+			kind{Kind: tcp.Seen, State: tcp.TimeWait, FirstFIN: tcp.SideLocal, Mini: true},
+		},
+		{
+			"request", newRecord(kindMini, head(12, roleAccepted, nil)), false,
+			kind{Kind: tcp.Seen, State: tcp.SynRecv, Direction: tcp.Inbound, Mini: true},
+		},
+		{
+			"listener found", newRecord(kindListener, head(tcp.Listen, roleListener, nil)), false,
+			kind{Kind: tcp.Seen, State: tcp.Listen, Direction: tcp.Listening},
+		},
+		{
+			"listener new", newRecord(kindListener, head(tcp.Listen, roleListener, nil)), true,
+			kind{Kind: tcp.SeenOpened, State: tcp.Listen, Direction: tcp.Listening},
+		},
+		{
+			"listener gone", newRecord(kindUnlistened, head(tcp.Listen, roleListener, nil)), true,
+			kind{Kind: tcp.SeenClosed, State: tcp.Listen, Direction: tcp.Listening, Was: true},
+		},
+		{
+			"established", newRecord(kindEstablished, head(tcp.Established, roleConnected, nil)), true,
+			kind{Kind: tcp.SeenOpened, State: tcp.Established, Direction: tcp.Outbound},
+		},
+		{
+			"retransmission", newRecord(kindRetransmit, head(tcp.LastAck, roleAccepted, nil)), true,
+			kind{Kind: tcp.SeenRetransmit, State: tcp.LastAck, Direction: tcp.Inbound, FirstFIN: tcp.SideRemote},
+		},
+		{
+			"RST sent after one was received", newRecord(kindReset, head(tcp.Established, roleConnected, func(h []byte) {
+				h[offReset] = resetSent | resetReceived
+				le.PutUint32(h[offA:], resetSent)
+			})), true,
+			kind{Kind: tcp.SeenReset, State: tcp.Established, Direction: tcp.Outbound, Reset: tcp.SideLocal},
+		},
+		{
+			"close", newRecord(kindClosed, func(h, _ []byte) {
+				h[offState], h[offOld], h[offRole] = uint8(tcp.Closed), uint8(tcp.LastAck), roleAccepted
+			}), true,
+			kind{
+				Kind: tcp.SeenClosed, State: tcp.Closed, Direction: tcp.Inbound,
+				FirstFIN: tcp.SideRemote, Reason: tcp.CloseFIN,
+			},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var o tcp.Observation

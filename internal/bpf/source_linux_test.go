@@ -25,35 +25,35 @@ import (
 const patience = 60 * time.Second
 
 // newSource returns a source that ends with the test.
-func newSource(t testing.TB, change func(*Config)) *Source {
-	t.Helper()
-	tcptest.NeedRoot(t)
+func newSource(tb testing.TB, change func(*Config)) *Source {
+	tb.Helper()
+	tcptest.NeedRoot(tb)
 	cfg := DefaultConfig()
 	if change != nil {
 		change(&cfg)
 	}
 	s, err := New(cfg)
 	if errors.Is(err, tcp.ErrNotSupported) {
-		tcptest.Need(t, false, "a kernel with eBPF and BTF ("+err.Error()+")")
+		tcptest.Need(tb, false, "a kernel with eBPF and BTF ("+err.Error()+")")
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			tb.Errorf("Close: %v", err)
 		}
 	})
 	return s
 }
 
 // newSpace makes a namespace that a source can be held to.
-func newSpace(t testing.TB) (*tcptest.NetNS, netns.Namespace) {
-	t.Helper()
-	ns := tcptest.NewNetNS(t)
+func newSpace(tb testing.TB) (*tcptest.NetNS, netns.Namespace) {
+	tb.Helper()
+	ns := tcptest.NewNetNS(tb)
 	space, err := netns.Open(ns.Path())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ns, space
 }
@@ -92,23 +92,23 @@ type watch struct {
 	stall chan struct{}
 }
 
-func startWatch(t testing.TB, s *Source) *watch {
-	t.Helper()
+func startWatch(tb testing.TB, s *Source) *watch {
+	tb.Helper()
 	w := &watch{
 		changed: make(chan struct{}),
 		closed:  make(map[uint64]tcp.Observation), latest: make(map[uint64]tcp.Observation),
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, w.sink) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			tb.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(w.stop)
-	w.until(t, "the first full pass", func() bool { return w.fulls > 0 })
+	tb.Cleanup(w.stop)
+	w.until(tb, "the first full pass", func() bool { return w.fulls > 0 })
 	return w
 }
 
@@ -155,8 +155,8 @@ func (w *watch) sink(b *tcp.Batch) error {
 }
 
 // until waits for a condition on what was said.
-func (w *watch) until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func (w *watch) until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	timeout := time.After(patience)
 	for {
 		w.mu.Lock()
@@ -170,17 +170,17 @@ func (w *watch) until(t testing.TB, what string, ok func() bool) {
 		case <-timeout:
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			t.Fatalf("not seen in %s: %s (%d closed, lost %+v, %d full passes, %d deltas)",
+			tb.Fatalf("not seen in %s: %s (%d closed, lost %+v, %d full passes, %d deltas)",
 				patience, what, len(w.closed), w.lost, w.fulls, w.deltas)
 		}
 	}
 }
 
 // final waits for the final record of a socket.
-func (w *watch) final(t testing.TB, cookie uint64) tcp.Observation {
-	t.Helper()
+func (w *watch) final(tb testing.TB, cookie uint64) tcp.Observation {
+	tb.Helper()
 	var o tcp.Observation
-	w.until(t, fmt.Sprintf("the end of socket %d", cookie), func() bool {
+	w.until(tb, fmt.Sprintf("the end of socket %d", cookie), func() bool {
 		var ok bool
 		o, ok = w.closed[cookie]
 		return ok
@@ -189,10 +189,10 @@ func (w *watch) final(t testing.TB, cookie uint64) tcp.Observation {
 }
 
 // seen waits until the last observation of a socket meets a condition.
-func (w *watch) seen(t testing.TB, cookie uint64, what string, ok func(*tcp.Observation) bool) tcp.Observation {
-	t.Helper()
+func (w *watch) seen(tb testing.TB, cookie uint64, what string, ok func(*tcp.Observation) bool) tcp.Observation {
+	tb.Helper()
 	var o tcp.Observation
-	w.until(t, what, func() bool {
+	w.until(tb, what, func() bool {
 		o = w.latest[cookie]
 		return o.Cookie != 0 && ok(&o)
 	})
