@@ -71,7 +71,7 @@ func TestPrefork(t *testing.T) {
 		if int(o.Owner.PID) != e.PID || o.Attribution != tcp.AttributionExact {
 			t.Errorf("pid %d (%s), want %d of %v", o.Owner.PID, o.Attribution, e.PID, at.Workers)
 		}
-		opened := w.pick(e.Cookie, tcp.SeenOpened)
+		opened := w.opening(t, e.Cookie)
 		if len(opened) != 1 || int(opened[0].Owner.PID) != server.PID || opened[0].Attribution != tcp.AttributionInherited {
 			t.Errorf("opened %+v, want inherited from %d", opened, server.PID)
 		}

@@ -127,7 +127,8 @@ func (w *watch) sink(b *tcp.Batch) error {
 				w.doubled++
 			}
 			w.closed[o.Cookie] = o
-		} else if !o.Mini {
+		} else if !o.Mini && o.Time.Boot >= w.latest[o.Cookie].Time.Boot {
+			// What happened before a walk may be told after it.
 			w.latest[o.Cookie] = o
 		}
 	}
@@ -227,12 +228,25 @@ func (w *watch) pick(cookie uint64, kind tcp.ObservationKind) []tcp.Observation 
 	return list
 }
 
+// opening waits until a socket's opening was told, which may be after a walk
+// showed it.
+func (w *watch) opening(tb testing.TB, cookie uint64) []tcp.Observation {
+	tb.Helper()
+	w.until(tb, "the opening", func() bool {
+		return slices.ContainsFunc(w.events, func(o tcp.Observation) bool {
+			return o.Cookie == cookie && o.Kind == tcp.SeenOpened
+		})
+	})
+	return w.pick(cookie, tcp.SeenOpened)
+}
+
 // TestStorm: every one of many short connections is reported twice (both ends
 // are here), with its process, its exact payload and how it ended.
 func TestStorm(t *testing.T) {
 	// In a namespace, so that what else happens on the machine is no part of it.
 	ns, space := newSpace(t)
-	s := newSource(t, func(c *Config) { c.Namespace = &space })
+	// Nor is how often the race detector and other tests let the reader run.
+	s := newSource(t, func(c *Config) { c.Namespace, c.RingBytes = &space, 32<<20 })
 	n := 20_000
 	if testing.Short() {
 		n = 2_000
@@ -456,7 +470,7 @@ func TestLife(t *testing.T) {
 				return o.Cookie == e.Cookie && o.Kind == tcp.SeenOpened
 			})
 		})
-		opened := w.pick(e.Cookie, tcp.SeenOpened)
+		opened := w.opening(t, e.Cookie)
 		if len(opened) != 1 || opened[0].State != tcp.Established || opened[0].Opened.IsZero() ||
 			opened[0].Opened.Boot > opened[0].Time.Boot || opened[0].Has&tcp.HasHandshake == 0 {
 			t.Errorf("end %d opened: %+v", i, opened)
