@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,8 @@ func watch(ctx context.Context, e env, c *watchFlags, args []string) error {
 	l := newLook(e, &c.common)
 	l.pick = pick
 	l.ready = func(src tcp.SourceKind) {
+		// The start is over, and what it needed is not needed again.
+		debug.FreeOSMemory()
 		if c.verbose {
 			e.warn("watching, source " + src.String())
 		}

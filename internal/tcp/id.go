@@ -68,6 +68,10 @@ func (s IDs) Socket(netns uint32, cookie uint64) ID {
 	return nonZero(mix(mix(s.seed, uint64(netns)), cookie))
 }
 
+// Again derives the ID of a later connection of a socket whose first one has the
+// given ID; opened is the boot time of its SYN.
+func (s IDs) Again(id ID, opened int64) ID { return nonZero(mix(uint64(id), uint64(opened))) }
+
 // Unstable derives an ID where the source has no cookie (procfs): the tuple and
 // inode of a socket may come back, so such an ID does not outlive the program.
 func (s IDs) Unstable(k Key, inode uint32) ID {

@@ -48,7 +48,11 @@ func (t *Tracker) newEntry(b *tcp.Batch, o *tcp.Observation, r role) *entry {
 
 func (t *Tracker) id(o *tcp.Observation) tcp.ID {
 	if o.Cookie != 0 {
-		return t.cfg.IDs.Socket(o.NetNS, o.Cookie)
+		id := t.cfg.IDs.Socket(o.NetNS, o.Cookie)
+		if s := t.tombs.byCookie[id]; s != nil && s.reused(o) {
+			return t.cfg.IDs.Again(id, o.Opened.Boot)
+		}
+		return id
 	}
 	return t.cfg.IDs.Unstable(o.Key, o.Inode)
 }

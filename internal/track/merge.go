@@ -27,16 +27,17 @@ func (t *Tracker) merge(b *tcp.Batch, e *entry, o *tcp.Observation) {
 		}
 	}
 	c.Source = b.Source
-	if o.Time.Boot >= c.Updated.Boot {
-		c.Updated = o.Time
-	}
-	c.State = o.State
 	c.IPv6 = o.IPv6
-	switch o.Kind {
-	case tcp.Seen, tcp.SeenClosed:
-		t.replaceMetrics(e, c, o)
-	default:
-		mergeMetrics(c, o)
+	// An event may be handed over after a walk that knows better.
+	if o.Time.Boot >= c.Updated.Boot || o.Kind == tcp.SeenClosed {
+		c.Updated = o.Time
+		c.State = o.State
+		switch o.Kind {
+		case tcp.Seen, tcp.SeenClosed:
+			t.replaceMetrics(e, c, o)
+		default:
+			mergeMetrics(c, o)
+		}
 	}
 	if o.Has&tcp.HasInode != 0 && o.Inode != 0 {
 		c.Inode, c.Has = o.Inode, c.Has|tcp.HasInode

@@ -38,12 +38,18 @@ func (t *tombstones) add(c *tcp.Conn, boot int64) {
 	}
 }
 
+// reused reports whether an observation is about a later connection of the
+// socket: one that connects again after a close keeps its cookie.
+func (s *tombstone) reused(o *tcp.Observation) bool {
+	return o.Opened.Boot != 0 && o.Opened.Boot >= s.conn.Closed.Boot
+}
+
 // find returns the closed connection that an observation is about. The cookie
 // decides; the tuple may be that of a new connection already, and names the old
 // one only for a mini-socket, which may have got a cookie of its own.
 func (t *tombstones) find(o *tcp.Observation) *tcp.Conn {
 	if o.Cookie != 0 {
-		if s := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; s != nil {
+		if s := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; s != nil && !s.reused(o) {
 			return s.conn
 		}
 	}

@@ -274,6 +274,36 @@ func TestTupleReuseIsANewConnection(t *testing.T) {
 	b.wantGone(1)
 }
 
+func TestCookieReuseIsANewConnection(t *testing.T) {
+	b := newBed(t)
+	b.pass(tcp.PassFull)
+	first := with(sock(1, 40000, 443), func(o *tcp.Observation) { o.Opened = b.tick(time.Second) })
+	b.event(tcp.SeenOpened, first)
+	b.event(tcp.SeenClosed, with(first, func(o *tcp.Observation) { o.Time = b.tick(time.Millisecond) }))
+	again := with(sock(1, 40001, 443), func(o *tcp.Observation) { o.Opened = b.tick(time.Millisecond) })
+	b.event(tcp.SeenOpened, again)
+	b.pass(tcp.PassDelta, again)
+	if c := b.only(1); c.LocalPort != 40001 || c.ID == b.track.cfg.IDs.Socket(ns1, 1) {
+		t.Errorf("the second connection of a socket is %v with id %v", c.Tuple, c.ID)
+	}
+	b.event(tcp.SeenClosed, with(again, func(o *tcp.Observation) { o.Time = b.tick(time.Millisecond) }))
+	b.wantTold("opened 1", "established 1", "closed 1", "opened 1", "established 1", "closed 1")
+}
+
+func TestLateEventDoesNotTurnBack(t *testing.T) {
+	b := newBed(t)
+	b.pass(tcp.PassFull)
+	opened := with(sock(1, 40000, 443), func(o *tcp.Observation) { o.Opened = b.tick(time.Second); o.Time = b.now })
+	b.tick(time.Second)
+	b.pass(tcp.PassDelta, with(opened, func(o *tcp.Observation) { o.State, o.Time = tcp.CloseWait, b.now }))
+	b.event(tcp.SeenOpened, opened)
+	b.tick(time.Second)
+	b.pass(tcp.PassDelta)
+	if c := b.only(1); c.State != tcp.CloseWait {
+		t.Errorf("an event from before the walk made the state %v", c.State)
+	}
+}
+
 func TestChangeOfSourceKeepsIdentity(t *testing.T) {
 	b := newBed(t)
 	b.pass(tcp.PassFull, bytes(sock(1, 40000, 443), 10, 20))

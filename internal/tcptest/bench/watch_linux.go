@@ -62,7 +62,7 @@ type watch struct {
 
 	mu     sync.Mutex
 	cond   *sync.Cond
-	ports  map[int]bool // guarded by mu; local ports of opened connections, until ready
+	ports  map[int]bool // guarded by mu; local ports of connections told of, until ready
 	closed []event      // guarded by mu
 	gap    []string     // guarded by mu
 	err    error        // guarded by mu
@@ -99,6 +99,9 @@ func (w *watch) read(r io.ReadCloser) {
 			var e event
 			if e, w.err = parseEvent(line); w.err == nil {
 				w.closed = append(w.closed, e)
+				if w.ports != nil { // without eBPF nothing tells of openings so short
+					w.ports[e.LocalPort] = true
+				}
 			}
 		case bytes.Contains(line, []byte(`"event":"gap"`)):
 			w.gap = append(w.gap, strings.TrimSpace(string(line)))
