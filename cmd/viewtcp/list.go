@@ -26,6 +26,7 @@ func newList(e env) *cobra.Command {
 			if err := c.setup(cmd); err != nil {
 				return err
 			}
+			collectLate()
 			return list(cmd.Context(), e, &c, args)
 		},
 	}

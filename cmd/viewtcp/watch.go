@@ -47,6 +47,7 @@ Connections that exist already are not replayed; their later events are shown.`,
 			if err := c.setup(cmd); err != nil {
 				return err
 			}
+			collectLess()
 			return watch(cmd.Context(), e, &c, args)
 		},
 	}
