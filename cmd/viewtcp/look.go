@@ -104,6 +104,7 @@ func newTracker(c *common, boot, hostName string) *track.Tracker {
 	cfg.IDs = tcp.NewIDs(boot)
 	cfg.EphemeralLow, cfg.EphemeralHigh = ephemeralPorts()
 	cfg.Names = names(c, hostName)
+	cfg.Expect = socketsInUse()
 	return track.New(cfg)
 }
 
@@ -132,6 +133,22 @@ func hostname() string {
 		return ""
 	}
 	return name
+}
+
+// socketsInUse reads how many TCP sockets there are in the own namespace, 0 when
+// that cannot be known (/proc/net/sockstat).
+func socketsInUse() int {
+	b, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		var inUse, orphans, timeWait int
+		if _, err := fmt.Sscanf(line, "TCP: inuse %d orphan %d tw %d", &inUse, &orphans, &timeWait); err == nil {
+			return min(max(inUse, 0)+max(timeWait, 0), 1<<20)
+		}
+	}
+	return 0
 }
 
 // ephemeralPorts reads the range that the kernel takes automatic ports from.

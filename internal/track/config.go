@@ -18,6 +18,9 @@ type Config struct {
 	// MaxTombstones bounds the closed connections remembered until a dump
 	// confirms their close.
 	MaxTombstones int
+	// Expect is about how many sockets there will be, so that the tables need
+	// not grow to it; 0 is unknown.
+	Expect int
 	// EphemeralLow and EphemeralHigh are the host's range of automatic ports
 	// (net.ipv4.ip_local_port_range); both 0 when unknown.
 	EphemeralLow, EphemeralHigh uint16

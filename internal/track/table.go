@@ -53,8 +53,14 @@ type table struct {
 	published uint64
 }
 
-func newTable(ids tcp.IDs) table {
-	return table{ids: ids, byCookie: make(map[tcp.ID]*entry), byTuple: make(map[tcp.Tuple]*entry)}
+func newTable(ids tcp.IDs, expect int) table {
+	return table{
+		ids:      ids,
+		byCookie: make(map[tcp.ID]*entry, expect),
+		byTuple:  make(map[tcp.Tuple]*entry, expect),
+		entries:  make([]*entry, 0, expect),
+		conns:    make([]*tcp.Conn, 0, expect),
+	}
 }
 
 // find returns the entry of an observed socket, nil if it is not followed. A

@@ -45,7 +45,7 @@ type Tracker struct {
 func New(cfg Config) *Tracker {
 	t := &Tracker{
 		cfg:       cfg,
-		table:     newTable(cfg.IDs),
+		table:     newTable(cfg.IDs, cfg.Expect),
 		processes: newProcesses(),
 		tombs:     newTombstones(cfg.IDs, cfg.MaxTombstones),
 		listeners: make(map[listener]int),
