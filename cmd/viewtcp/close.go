@@ -62,7 +62,9 @@ func closeSockets(ctx context.Context, e env, c *closeFlags, args []string) erro
 	if err != nil {
 		return err
 	}
-	conns := selectConns(snap.Conns, f)
+	dns := newResolver(&c.common)
+	defer dns.close()
+	conns := dns.choose(ctx, snap.Conns, f)
 	if len(conns) == 0 {
 		e.warn("nothing matched")
 		if c.failEmpty {

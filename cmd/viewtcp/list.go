@@ -49,13 +49,12 @@ func list(ctx context.Context, e env, c *common, args []string) error {
 	if err != nil {
 		return err
 	}
-	conns := selectConns(h.Conns, f)
+	dns := newResolver(c)
+	defer dns.close()
+	conns := dns.choose(ctx, h.Conns, f)
 	p.sort(conns)
 	if c.limit > 0 && len(conns) > c.limit {
 		conns = conns[:c.limit]
-	}
-	if c.resolve && !c.noNames {
-		conns = resolveNames(ctx, conns)
 	}
 	if err := p.print(conns); err != nil {
 		return err

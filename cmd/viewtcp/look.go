@@ -168,36 +168,5 @@ func filterOptions() filter.Options {
 	return filter.Options{Now: time.Now(), Services: filter.SystemServices()}
 }
 
-// resolveNames asks DNS for the names of the remote ends.
-func resolveNames(ctx context.Context, conns []*tcp.Conn) []*tcp.Conn {
-	dns := enrich.NewReverseDNS(enrich.DefaultReverseConfig())
-	defer func() { _ = dns.Close() }()
-	for _, c := range conns {
-		if c.State != tcp.Listen {
-			dns.Lookup(c.Remote)
-		}
-	}
-	if err := dns.Wait(ctx); err != nil {
-		return conns // interrupted: what is known is printed
-	}
-	named := make([]*tcp.Conn, len(conns))
-	for i, c := range conns {
-		named[i] = c
-		name, ok := dns.Lookup(c.Remote)
-		if !ok || name == "" || c.State == tcp.Listen {
-			continue
-		}
-		cp := *c
-		names := tcp.Names{}
-		if c.Names != nil {
-			names = *c.Names
-		}
-		names.RemoteName = name
-		cp.Names = &names
-		named[i] = &cp
-	}
-	return named
-}
-
 // joinSentences makes one warning of several causes.
 func joinSentences(parts []string) string { return strings.Join(parts, "; ") }

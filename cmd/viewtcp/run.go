@@ -133,7 +133,9 @@ func runCommand(ctx context.Context, e env, c *runFlags, args []string) (err err
 	}
 	l.tracker.End()
 	<-followed
-	conns := m.finish(l.tracker.Snapshot())
+	dns := newResolver(&c.common)
+	defer dns.close()
+	conns := dns.all(ctx, m.finish(l.tracker.Snapshot()))
 	if m.gap {
 		e.warn("run: events were lost, so connections of the command may be missing or lack their end")
 	}

@@ -150,6 +150,7 @@ type eventWriter struct {
 	c       *watchFlags
 	out     io.Writer
 	match   func(*tcp.Conn) bool
+	dns     *resolver
 	types   [16]bool
 	json    *output.JSON
 	csv     *output.CSV
@@ -159,7 +160,7 @@ type eventWriter struct {
 }
 
 func newEventWriter(e env, c *watchFlags, f *filter.Filter) (*eventWriter, error) {
-	w := &eventWriter{c: c, out: e.stdout, match: f.Predicate()}
+	w := &eventWriter{c: c, out: e.stdout, match: f.Predicate(), dns: newResolver(&c.common)}
 	w.types[tcp.EventGap] = true
 	for name := range strings.SplitSeq(c.events, ",") {
 		name = strings.TrimSpace(name)
@@ -208,6 +209,7 @@ func newEventWriter(e env, c *watchFlags, f *filter.Filter) (*eventWriter, error
 
 // follow prints events until the stream ends or enough were printed.
 func (w *eventWriter) follow(sub tcp.Subscription) error {
+	defer w.dns.close()
 	if !w.c.noHeader {
 		if w.line != nil {
 			w.buf = w.line.AppendHeader(w.buf)
@@ -227,6 +229,8 @@ func (w *eventWriter) follow(sub tcp.Subscription) error {
 		// The stream ends when its tracker does, which is after the last batch.
 		events, err = sub.Next(context.Background(), events[:0])
 		for i := range events {
+			// A name shows from the first event after DNS has answered.
+			events[i].Conn = w.dns.name(events[i].Conn)
 			if !w.wants(&events[i]) {
 				continue
 			}
