@@ -26,7 +26,9 @@ FUZZTIME  ?= 5s
 TESTFLAGS ?=
 # In CI tests run with the race detector and may not skip for want of rights.
 RACE       = $(if $(filter-out 0 false,$(CI)),-race)
-TEST       = $(if $(RACE),CGO_ENABLED=1 )$(GO) test $(RACE) -timeout 20m $(TESTFLAGS)
+# One package at a time: they test against one kernel, and some fill its tables
+# and rings on purpose.
+TEST       = $(if $(RACE),CGO_ENABLED=1 )$(GO) test -p 1 $(RACE) -timeout 20m $(TESTFLAGS)
 BPF_C      = $(shell find internal -name '*.bpf.c' -o -name '*.bpf.h')
 SUDO      ?= $(if $(filter 0,$(shell id -u)),env,sudo)
 
@@ -53,12 +55,12 @@ test: ## vet and test everything; with -race where CI is set
 .PHONY: race
 race: ## test everything with the race detector
 	@scripts/setup race
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) $(PKG)
+	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 20m $(TESTFLAGS) $(PKG)
 
 .PHONY: test-privileged
 test-privileged: ## test as root; what lacks rights fails instead of skipping
 	@scripts/setup test
-	$(GO) test -count=1 -timeout 20m -exec '$(SUDO) CI=true "PATH=$(PATH)"' $(TESTFLAGS) $(PKG)
+	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO) CI=true "PATH=$(PATH)"' $(TESTFLAGS) $(PKG)
 
 .PHONY: lint
 lint: ## golangci-lint and clang-format, as pinned
