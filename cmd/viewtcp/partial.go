@@ -26,9 +26,13 @@ func partial(source tcp.SourceKind, spaces string, fell []string, incomplete str
 	if err == nil && !v.Complete() && (source != tcp.SourceEBPF || !v.Initial) {
 		parts = append(parts, v.Warning())
 	}
-	if incomplete != "" {
+	hidden := (spaces == "" || spaces == "all") && !host.HasCapability(capSysAdmin)
+	switch {
+	case incomplete != "" && hidden:
+		parts = append(parts, incomplete+": other namespaces need root or CAP_SYS_PTRACE and CAP_SYS_ADMIN")
+	case incomplete != "":
 		parts = append(parts, incomplete)
-	} else if (spaces == "" || spaces == "all") && !host.HasCapability(capSysAdmin) {
+	case hidden:
 		list, hidden, err := netns.List()
 		switch {
 		case err != nil:

@@ -83,6 +83,7 @@ func TestStormRingOverrun(t *testing.T) {
 func TestStormStalledReader(t *testing.T) {
 	ns := tcptest.NewNetNS(t)
 	n := stormSize()
+	n += n / 4 // more events than a reader's queue holds
 	s := storm(t, ns, tcptest.StormConfig{Connections: n, Clients: 2, Sent: [2]int{9, 3000}, Reply: [2]int{1, 5000}})
 	w := watching(t, nil, "--source", "ebpf", "--netns", ns.Path())
 	w.mu.Lock() // the reader of the pipe waits for it

@@ -30,7 +30,7 @@ type watchFlags struct {
 
 // readerBuffer is how many events wait for a slow reader before they are counted
 // instead of kept.
-const readerBuffer = 1 << 16
+const readerBuffer = 1 << 17
 
 func newWatch(e env) *cobra.Command {
 	var c watchFlags

@@ -21,6 +21,7 @@ const (
 	collectorMapInodeOwners     = "inode_owners"
 	collectorMapNetnsSeen       = "netns_seen"
 	collectorMapRing            = "ring"
+	collectorProgOnCongestion   = "on_congestion"
 	collectorProgOnReceive      = "on_receive"
 	collectorProgOnReceiveReset = "on_receive_reset"
 	collectorProgOnRetransmit   = "on_retransmit"
@@ -86,6 +87,7 @@ type collectorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type collectorProgramSpecs struct {
+	OnCongestion   *ebpf.ProgramSpec `ebpf:"on_congestion"`
 	OnReceive      *ebpf.ProgramSpec `ebpf:"on_receive"`
 	OnReceiveReset *ebpf.ProgramSpec `ebpf:"on_receive_reset"`
 	OnRetransmit   *ebpf.ProgramSpec `ebpf:"on_retransmit"`
@@ -185,6 +187,7 @@ type collectorVariables struct {
 //
 // It can be passed to loadCollectorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type collectorPrograms struct {
+	OnCongestion   *ebpf.Program `ebpf:"on_congestion"`
 	OnReceive      *ebpf.Program `ebpf:"on_receive"`
 	OnReceiveReset *ebpf.Program `ebpf:"on_receive_reset"`
 	OnRetransmit   *ebpf.Program `ebpf:"on_retransmit"`
@@ -198,6 +201,7 @@ type collectorPrograms struct {
 
 func (p *collectorPrograms) Close() error {
 	return _CollectorClose(
+		p.OnCongestion,
 		p.OnReceive,
 		p.OnReceiveReset,
 		p.OnRetransmit,

@@ -28,6 +28,7 @@ var hookFeatures = map[string]struct{ name, without string }{
 	collectorProgOnReceive:      {"ebpf.worker_receive", "a worker that only reads is taken for its listener"},
 	collectorProgOnSend:         {"ebpf.worker_send", "a worker that only writes is taken for its listener"},
 	collectorProgOnRetransmit:   {"ebpf.retransmits", "retransmissions are counted, but are no events"},
+	collectorProgOnCongestion:   {"ebpf.congestion", "recoveries and timeouts are not counted"},
 	collectorProgOnSendReset:    {"ebpf.resets_sent", "a RST that this host sends is inferred from how the connection ended"},
 	collectorProgOnReceiveReset: {"ebpf.resets_received", "a RST from the peer is inferred from how the connection ended"},
 }

@@ -24,7 +24,7 @@ const vmlinuxBTF = "/sys/kernel/btf/vmlinux"
 // hooks are the programs of Run, in the order they are attached.
 var hooks = []string{
 	collectorProgOnState, collectorProgOnStateAgain, collectorProgOnReceive,
-	collectorProgOnSend, collectorProgOnRetransmit, collectorProgOnSendReset, collectorProgOnReceiveReset,
+	collectorProgOnSend, collectorProgOnCongestion, collectorProgOnRetransmit, collectorProgOnSendReset, collectorProgOnReceiveReset,
 }
 
 // required are the programs that nothing can replace.
@@ -207,6 +207,8 @@ func describe(name string) string {
 		return "tracepoint tcp_sendmsg_locked"
 	case collectorProgOnRetransmit:
 		return "tracepoint tcp_retransmit_skb"
+	case collectorProgOnCongestion:
+		return "tracepoint tcp_cong_state_set"
 	case collectorProgOnSendReset:
 		return "tracepoint tcp_send_reset"
 	case collectorProgOnReceiveReset:

@@ -112,8 +112,11 @@ const (
 	offChronoStat    = 136 // three of them
 	offChronoRun     = 148
 	offCC            = 152
+	offRecoveries    = 168
+	offTimeouts      = 170
+	offCAState       = 172
 
-	numbersSize = 168
+	numbersSize = 176
 	recordSize  = headSize + numbersSize
 )
 
@@ -323,6 +326,14 @@ func (d *decoder) decodeNumbers(b []byte, o *tcp.Observation) {
 	if n[offCC] != 0 {
 		m.CC = tcp.CC(n[offCC : offCC+16])
 		o.Has |= tcp.HasCC
+	}
+	if ca := tcp.CAState(n[offCAState]); ca.Known() {
+		m.CAState = ca
+		o.Has |= tcp.HasCAState
+	}
+	if le.Uint64(b[offOpened:]) != 0 {
+		m.Recoveries, m.Timeouts = le.Uint16(n[offRecoveries:]), le.Uint16(n[offTimeouts:])
+		o.Has |= tcp.HasRecoveries
 	}
 }
 

@@ -95,7 +95,7 @@ func TestDecodeNumbers(t *testing.T) {
 			tcp.HasBytesRetransmitted | tcp.HasLost | tcp.HasReordering | tcp.HasDSACKDups |
 			tcp.HasOOOReceived | tcp.HasECNCE | tcp.HasCWND | tcp.HasSSThresh | tcp.HasSndWnd |
 			tcp.HasRcvWnd | tcp.HasDeliveryRate | tcp.HasPacingRate | tcp.HasLimited | tcp.HasCC |
-			tcp.HasUID | tcp.HasInode | tcp.HasCookie | tcp.HasHandshake,
+			tcp.HasCAState | tcp.HasRecoveries | tcp.HasUID | tcp.HasInode | tcp.HasCookie | tcp.HasHandshake,
 		Metrics: tcp.Metrics{
 			BytesSent: 1000, BytesRetransmitted: 100, BytesReceived: 500, PacingRate: 1 << 40,
 			SegmentsSent: 11, SegmentsReceived: 12, SendQueue: 36, NotSent: 15, RecvQueue: 10,

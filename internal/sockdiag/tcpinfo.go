@@ -12,6 +12,7 @@ const (
 	infoFlags        = 7 // bit 0: tcpi_delivery_rate_app_limited
 	infoRTO          = 8
 	infoSndMSS       = 16
+	infoCAState      = 1
 	infoUnacked      = 24
 	infoLost         = 32
 	infoPMTU         = 60
@@ -67,6 +68,9 @@ func decodeTCPInfo(b []byte, m *tcp.Metrics) (has tcp.Has, acked uint64) {
 	m.Unacked, m.Lost = u32(infoUnacked), u32(infoLost)
 	m.Reordering, m.Retransmits = u32(infoReordering), u32(infoTotalRetrans)
 	m.CWND = u32(infoSndCWND)
+	if m.CAState = tcp.CAState(b[infoCAState]); m.CAState.Known() {
+		has |= tcp.HasCAState
+	}
 	if m.RTO = u32(infoRTO); m.RTO != 0 {
 		has |= tcp.HasRTO
 	}

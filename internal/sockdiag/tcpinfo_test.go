@@ -38,6 +38,7 @@ func TestDecodeTCPInfo(t *testing.T) {
 		Retransmits: u32(100), Lost: u32(32), Reordering: u32(88),
 		DSACKDups: u32(216), OOOReceived: u32(224), ECNCE: u32(196),
 		CWND: u32(80), SSThresh: u32(76), SndWnd: u32(228), RcvWnd: u32(232),
+		CAState: tcp.CAState(b[1]),
 	}
 	if u64(200) < u64(208) {
 		want.BytesSent = 0
@@ -67,7 +68,7 @@ func TestShorterTCPInfo(t *testing.T) {
 	}{
 		{"none", 0, 0},
 		{"cut", 103, 0},
-		{"2.6", 104, tcp.HasUnacked | tcp.HasLost | tcp.HasReordering | tcp.HasRetransmits | tcp.HasCWND | tcp.HasRTO | tcp.HasMSS | tcp.HasPMTU | tcp.HasRTT | tcp.HasSSThresh},
+		{"2.6", 104, tcp.HasUnacked | tcp.HasLost | tcp.HasReordering | tcp.HasRetransmits | tcp.HasCWND | tcp.HasCAState | tcp.HasRTO | tcp.HasMSS | tcp.HasPMTU | tcp.HasRTT | tcp.HasSSThresh},
 		{"3.15", 120, tcp.HasPacingRate},
 		{"4.1", 136, tcp.HasBytesReceived},
 		{"4.2", 144, tcp.HasSegmentsSent | tcp.HasSegmentsReceived},

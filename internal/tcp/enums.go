@@ -85,6 +85,27 @@ var closeReasonNames = []string{
 
 func (r CloseReason) String() string { return nameOf(closeReasonNames, uint8(r)) }
 
+// CAState is the kernel's state of congestion avoidance, with its numbers (enum
+// tcp_ca_state of include/uapi/linux/tcp.h).
+type CAState uint8
+
+// The states: nothing is wrong; duplicate acknowledgements came; the window was
+// reduced by ECN or the local queue; in fast recovery; after a timeout.
+const (
+	CAOpen CAState = iota
+	CADisorder
+	CACWR
+	CARecovery
+	CALoss
+)
+
+var caStateNames = []string{"open", "disorder", "cwr", "recovery", "loss"}
+
+func (s CAState) String() string { return nameOf(caStateNames, uint8(s)) }
+
+// Known reports whether the number is one of the kernel's.
+func (s CAState) Known() bool { return int(s) < len(caStateNames) }
+
 func nameOf(names []string, n uint8) string {
 	if int(n) < len(names) {
 		return names[n]

@@ -383,6 +383,26 @@ var socketFields = []*Field{
 		Doc: "Segments sent that the peer reported as marked Congestion Experienced (RFC 3168; tcp_info delivered_ce).",
 		Bit: HasECNCE, Num: metric(HasECNCE, func(c *Conn) uint64 { return uint64(c.Metrics.ECNCE) }),
 	},
+	{
+		Name: "congestion_state", Aliases: []string{"ca_state"}, Group: GroupPath, Kind: KindEnum, Column: "CASTATE", Enum: caStateNames,
+		Doc: "State of congestion avoidance: open, disorder (duplicate acknowledgements), cwr (reduced by ECN), recovery or loss (tcp_info ca_state).",
+		Bit: HasCAState, Str: func(c *Conn) (string, bool) {
+			if c.Has&HasCAState == 0 {
+				return "", false
+			}
+			return c.Metrics.CAState.String(), true
+		},
+	},
+	{
+		Name: "recoveries", Group: GroupPath, Kind: KindUint, Column: "RECOV",
+		Doc: "Times the sender went into fast recovery, over the connection's life; only source ebpf, for connections whose opening it saw.",
+		Bit: HasRecoveries, Num: metric(HasRecoveries, func(c *Conn) uint64 { return uint64(c.Metrics.Recoveries) }),
+	},
+	{
+		Name: "timeouts", Aliases: []string{"rtos"}, Group: GroupPath, Kind: KindUint, Column: "RTOS",
+		Doc: "Times the retransmission timer ran out, over the connection's life; only source ebpf, for connections whose opening it saw.",
+		Bit: HasRecoveries, Num: metric(HasRecoveries, func(c *Conn) uint64 { return uint64(c.Metrics.Timeouts) }),
+	},
 
 	// Windows.
 	{

@@ -43,6 +43,8 @@ const (
 	HasSendRate
 	HasReceiveRate
 	HasBytesMissed
+	HasCAState
+	HasRecoveries // Recoveries and Timeouts
 )
 
 // Metrics are the numbers of one socket, as its kernel counts them (struct
@@ -98,6 +100,12 @@ type Metrics struct {
 	CWND, SSThresh uint32
 	// SndWnd is the peer's window, RcvWnd ours; bytes, scaled.
 	SndWnd, RcvWnd uint32
+	// Recoveries and Timeouts count how often the sender went into fast
+	// recovery and how often its retransmission timer ran out, since the
+	// connection was opened; 65,535 is that or more.
+	Recoveries, Timeouts uint16
+	// CAState is the state of congestion avoidance.
+	CAState CAState
 	// CC is the congestion control algorithm.
 	CC CC
 	// AppLimited says that DeliveryRate was bounded by the application.

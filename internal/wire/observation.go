@@ -70,7 +70,8 @@ func appendObservation(b []byte, o *tcp.Observation) []byte {
 	}
 	return append(b, byte(o.Kind), byte(o.State), byte(o.Direction), byte(o.Attribution),
 		byte(o.FirstFIN), byte(o.Reset), byte(o.Reason), flags,
-		0, 0, 0, 0, 0, 0, 0, 0)
+		byte(o.Metrics.CAState), 0, byte(o.Metrics.Recoveries), byte(o.Metrics.Recoveries>>8),
+		byte(o.Metrics.Timeouts), byte(o.Metrics.Timeouts>>8), 0, 0)
 }
 
 // decodeObservation reads the first observationSize bytes of b.
@@ -102,6 +103,8 @@ func decodeObservation(b []byte, o *tcp.Observation) {
 	o.IPv6, o.Mini = flags&flagIPv6 != 0, flags&flagMini != 0
 	o.WasListening, o.Inexact = flags&flagWasListening != 0, flags&flagInexact != 0
 	o.Metrics.AppLimited = flags&flagAppLimited != 0
+	o.Metrics.CAState = tcp.CAState(b[344])
+	o.Metrics.Recoveries, o.Metrics.Timeouts = le.Uint16(b[346:]), le.Uint16(b[348:])
 }
 
 func appendStamp(b []byte, s tcp.Stamp) []byte {

@@ -156,6 +156,26 @@ int BPF_PROG(on_retransmit, struct sock *sk)
 	return 0;
 }
 
+/* Counts what the sender took for loss: fast recoveries, and timeouts. */
+SEC("tp_btf/tcp_cong_state_set")
+int BPF_PROG(on_congestion, struct sock *sk, const __u8 ca_state)
+{
+	struct conn *c;
+
+	if (ca_state != TCP_CA_Recovery && ca_state != TCP_CA_Loss)
+		return 0;
+	c = bpf_sk_storage_get(&conns, sk, 0, 0);
+	if (!c)
+		return 0;
+	if (ca_state == TCP_CA_Loss) {
+		if (c->timeouts < 0xffff)
+			c->timeouts++;
+	} else if (c->recoveries < 0xffff) {
+		c->recoveries++;
+	}
+	return 0;
+}
+
 /* Reports the first RST of each direction. */
 static __always_inline void reset(struct sock *sk, __u32 side)
 {

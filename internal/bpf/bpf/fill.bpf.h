@@ -134,7 +134,7 @@ static __always_inline void fill_head(struct head *h, struct tcp_sock *tp, struc
 	}
 }
 
-static __always_inline void fill_numbers(struct record *r, struct tcp_sock *tp)
+static __always_inline void fill_numbers(struct record *r, struct tcp_sock *tp, struct conn *c)
 {
 	struct inet_connection_sock *icsk = &tp->inet_conn;
 	struct numbers *n = &r->n;
@@ -177,6 +177,10 @@ static __always_inline void fill_numbers(struct record *r, struct tcp_sock *tp)
 	if (BPF_CORE_READ_BITFIELD(tp, rate_app_limited))
 		r->h.flags |= FLAG_APP_LIMITED;
 	copy_name(n->cc, icsk->icsk_ca_ops->name);
+	n->recoveries = c ? c->recoveries : 0;
+	n->timeouts = c ? c->timeouts : 0;
+	n->ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
+	n->unused[0] = n->unused[1] = n->unused[2] = 0;
 }
 
 #endif

@@ -126,6 +126,12 @@ struct numbers {
 	__u32 chrono_run;     /* jiffies since the present one of them began */
 
 	char cc[TCP_CA_NAME_MAX];
+
+	/* Since the connection was opened, if that was seen. */
+	__u16 recoveries;
+	__u16 timeouts;
+	__u8 ca_state; /* enum tcp_ca_state of include/uapi/linux/tcp.h */
+	__u8 unused[3];
 };
 
 struct record {
@@ -156,7 +162,8 @@ struct conn {
 	__u32 role;  /* enum role */
 	__u32 reset; /* enum reset; 32 bits for atomic or */
 	__u32 told;  /* the last state that was reported */
-	__u32 pad;
+	__u16 recoveries;
+	__u16 timeouts;
 };
 
 /* Owner of an MPTCP socket, by inode. */

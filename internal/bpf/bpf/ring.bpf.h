@@ -86,7 +86,7 @@ static __always_inline void report_closed(struct tcp_sock *tp, struct conn *c, _
 	fill_head(&r->h, tp, c, KIND_CLOSED, TCP_CLOSE, sizeof(*r));
 	r->h.time = now;
 	r->h.old = old;
-	fill_numbers(r, tp);
+	fill_numbers(r, tp, c);
 	bpf_ringbuf_submit(r, wake_flags());
 }
 

@@ -80,6 +80,10 @@ enum {
 /* include/net/tcp.h */
 #define TCP_CA_NAME_MAX 16
 
+/* enum tcp_ca_state, include/uapi/linux/tcp.h */
+#define TCP_CA_Recovery 3
+#define TCP_CA_Loss	4
+
 /* include/net/sock.h */
 #define RCV_SHUTDOWN 1
 
@@ -206,6 +210,7 @@ struct inet_connection_sock {
 	__u32 icsk_rto;
 	__u32 icsk_pmtu_cookie;
 	const struct tcp_congestion_ops *icsk_ca_ops;
+	__u8 icsk_ca_state : 5;
 };
 
 /* include/linux/win_minmax.h */

@@ -47,7 +47,7 @@ static __always_inline bool show(struct seq_file *seq, struct tcp_sock *tp, stru
 	} else {
 		fill_head(&r.h, tp, c, KIND_SEEN, state, sizeof(r));
 		r.h.time = bpf_ktime_get_boot_ns();
-		fill_numbers(&r, tp);
+		fill_numbers(&r, tp, c);
 		if (bpf_seq_write(seq, &r, sizeof(r)))
 			return true;
 	}
