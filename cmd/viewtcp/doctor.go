@@ -123,14 +123,21 @@ func visibility() []tcp.Feature {
 		fs = append(fs, f)
 	}
 	list, hidden, err := netns.List()
-	f := tcp.Feature{Name: "host.network_namespaces", Available: err == nil && hidden == 0 && (len(list) == 1 || host.HasCapability(capSysAdmin))}
+	enter := host.HasCapability(capSysAdmin)
+	f := tcp.Feature{Name: "host.network_namespaces", Available: err == nil && hidden == 0 && enter}
 	switch {
 	case err != nil:
 		f.Reason = err.Error()
 	case f.Available:
 		f.Reason = fmt.Sprintf("%d found, all can be entered", len(list))
 	default:
-		f.Reason = fmt.Sprintf("%d found besides the own one; %d processes do not show theirs", len(list)-1, hidden)
+		f.Reason = fmt.Sprintf("%d found besides the own one", len(list)-1)
+		if hidden > 0 {
+			f.Reason += fmt.Sprintf("; %d processes do not show theirs", hidden)
+		}
+		if !enter {
+			f.Reason += "; this user may not enter others"
+		}
 		f.Remedy = "run as root, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
 	}
 	return append(fs, f)
