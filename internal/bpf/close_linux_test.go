@@ -278,6 +278,11 @@ func TestCloseReasons(t *testing.T) {
 				if got := outcomeOf(&o); got != side.want {
 					t.Errorf("%s: %+v, want %+v", side.name, got, side.want)
 				}
+				// The timer of the side that lost its data ran out.
+				lossy := tt.name == "no answer to data" && side.name == "client"
+				if o.Has&tcp.HasRecoveries == 0 || (lossy && o.Metrics.Timeouts == 0) {
+					t.Errorf("%s: %d timeouts, known: %v", side.name, o.Metrics.Timeouts, o.Has&tcp.HasRecoveries != 0)
+				}
 				resets := w.pick(side.cookie, tcp.SeenReset)
 				for _, r := range resets {
 					if r.Reset != side.want.reset {
