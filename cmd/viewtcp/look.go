@@ -167,6 +167,3 @@ func ephemeralPorts() (low, high uint16) {
 func filterOptions() filter.Options {
 	return filter.Options{Now: time.Now(), Services: filter.SystemServices()}
 }
-
-// joinSentences makes one warning of several causes.
-func joinSentences(parts []string) string { return strings.Join(parts, "; ") }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/netns"
@@ -52,5 +53,5 @@ func partial(source tcp.SourceKind, spaces string, fell []string, incomplete str
 	if len(parts) == 0 {
 		return ""
 	}
-	return "partial view: " + joinSentences(parts) + " (viewtcp doctor explains)"
+	return "partial view: " + strings.Join(parts, "; ") + " (viewtcp doctor explains)"
 }

@@ -123,38 +123,8 @@ func perSecond(n uint64, ns int64) uint64 { return uint64(float64(n) / (float64(
 // mergeMetrics takes over the few values that a compact record brings.
 func mergeMetrics(c *tcp.Conn, o *tcp.Observation) {
 	m, from := &c.Metrics, &o.Metrics
-	if o.Has&tcp.HasBytesSent != 0 {
-		m.BytesSent = from.BytesSent
-	}
-	if o.Has&tcp.HasBytesReceived != 0 {
-		m.BytesReceived = from.BytesReceived
-	}
 	if o.Has&tcp.HasRetransmits != 0 {
 		m.Retransmits = from.Retransmits
-	}
-	if o.Has&tcp.HasBytesRetransmitted != 0 {
-		m.BytesRetransmitted = from.BytesRetransmitted
-	}
-	if o.Has&tcp.HasRTT != 0 {
-		m.RTT, m.RTTVar = from.RTT, from.RTTVar
-	}
-	if o.Has&tcp.HasRTO != 0 {
-		m.RTO = from.RTO
-	}
-	if o.Has&tcp.HasCWND != 0 {
-		m.CWND = from.CWND
-	}
-	if o.Has&tcp.HasSSThresh != 0 {
-		m.SSThresh = from.SSThresh
-	}
-	if o.Has&tcp.HasUnacked != 0 {
-		m.Unacked = from.Unacked
-	}
-	if o.Has&tcp.HasLost != 0 {
-		m.Lost = from.Lost
-	}
-	if o.Has&tcp.HasMSS != 0 {
-		m.MSS = from.MSS
 	}
 	if o.Has&tcp.HasBacklog != 0 {
 		m.Backlog = from.Backlog
@@ -162,10 +132,5 @@ func mergeMetrics(c *tcp.Conn, o *tcp.Observation) {
 	if o.Has&tcp.HasAcceptQueue != 0 {
 		m.AcceptQueue = from.AcceptQueue
 	}
-	c.Has |= o.Has & compact
+	c.Has |= o.Has & (tcp.HasRetransmits | tcp.HasBacklog | tcp.HasAcceptQueue)
 }
-
-// compact are the values that mergeMetrics knows.
-const compact = tcp.HasBytesSent | tcp.HasBytesReceived | tcp.HasRetransmits |
-	tcp.HasBytesRetransmitted | tcp.HasRTT | tcp.HasRTO | tcp.HasCWND | tcp.HasSSThresh |
-	tcp.HasUnacked | tcp.HasLost | tcp.HasMSS | tcp.HasBacklog | tcp.HasAcceptQueue
