@@ -63,8 +63,8 @@ var layers = []layer{
 	{dir: "internal/enrich", may: []string{"internal/tcp", "internal/host"}, why: "adds names and never blocks the tracker"},
 	{dir: "internal/output", may: []string{"internal/tcp"}, why: "prints fields out of the registry"},
 
-	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter"}, why: "packets in and out, filtered", planned: true},
-	{dir: "internal/analysis", may: []string{"internal/tcp", "internal/capture"}, why: "packets become connections", planned: true},
+	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter"}, why: "packets in and out, filtered"},
+	{dir: "internal/analysis", may: []string{"internal/tcp", "internal/capture"}, why: "packets become connections"},
 
 	{dir: "internal/store", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/metrics", may: backEndMay, why: backEndWhy, planned: true},
@@ -117,6 +117,8 @@ var owners = []owner{
 	{path: "golang.org/x/sys/windows", by: []string{"cmd/viewtcp", "internal/osnet"}, why: "system calls stay at the edge", planned: true},
 	{path: "github.com/google/go-cmp", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
 	{path: "go.uber.org/goleak", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
+
+	{path: "golang.org/x/net/bpf", by: []string{"internal/capture"}, why: "classic BPF belongs to who attaches it", planned: true},
 
 	{path: "unsafe", by: osPackages, why: "only who talks to the kernel needs it"},
 	{path: "os/exec", by: []string{"cmd/viewtcp", "internal/tcptest"}, tests: true, why: "the product starts no programs; cmd may start itself in another role"},
