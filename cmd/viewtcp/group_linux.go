@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/procfs"
 )
 
 // group is a control group made for one command; the zero group is none.
@@ -114,21 +116,11 @@ func parentIn(known map[int32]bool, pid int32) bool {
 		if known[pid] {
 			return true
 		}
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
+		parent, err := procfs.Parent(pid)
 		if err != nil {
 			return false
 		}
-		// The name in parentheses may hold anything, parentheses too.
-		_, after, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-		fields := strings.Fields(after)
-		if len(fields) < 2 {
-			return false
-		}
-		parent, err := strconv.Atoi(fields[1])
-		if err != nil {
-			return false
-		}
-		pid = int32(parent)
+		pid = parent
 	}
 	return false
 }

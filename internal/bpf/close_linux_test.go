@@ -384,12 +384,23 @@ func TestConnectFailures(t *testing.T) {
 		check(t, cookie, tcp.CloseUnreachable, tcp.SideUnknown)
 	})
 	t.Run("timeout", func(t *testing.T) {
-		fd, cookie, err := attempt(t, silent, 0, func(fd int) {
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
-		})
-		defer unix.Close(fd)
-		if !errors.Is(err, unix.ETIMEDOUT) {
-			t.Fatal(err)
+		// The timer's interrupt finds any task at work, and some machines have one
+		// that the kernel traces nothing in: what ends there is found by a later
+		// walk, if the socket is still listed (see ARCHITECTURE.md). This one is
+		// not, so an end that nothing told of is worth another attempt.
+		var cookie uint64
+		for try := 1; ; try++ {
+			fd, c, err := attempt(t, silent, 0, func(fd int) {
+				_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
+			})
+			unix.Close(fd)
+			if !errors.Is(err, unix.ETIMEDOUT) {
+				t.Fatal(err)
+			}
+			if cookie = c; try == 3 || w.ends(cookie, 5*time.Second) {
+				break
+			}
+			t.Logf("nothing told of the end of socket %d", cookie)
 		}
 		check(t, cookie, tcp.CloseTimeout, tcp.SideUnknown)
 		again := w.pick(cookie, tcp.SeenRetransmit)

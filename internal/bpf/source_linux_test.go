@@ -189,6 +189,25 @@ func (w *watch) final(tb testing.TB, cookie uint64) tcp.Observation {
 	return o
 }
 
+// ends reports whether the final record of a socket comes within d.
+func (w *watch) ends(cookie uint64, d time.Duration) bool {
+	timeout := time.After(d)
+	for {
+		w.mu.Lock()
+		_, ok := w.closed[cookie]
+		changed := w.changed
+		w.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			return false
+		}
+	}
+}
+
 // seen waits until the last observation of a socket meets a condition.
 func (w *watch) seen(tb testing.TB, cookie uint64, what string, ok func(*tcp.Observation) bool) tcp.Observation {
 	tb.Helper()
