@@ -821,21 +821,42 @@ func BenchmarkQuietDelta(b *testing.B) {
 	}
 }
 
-func BenchmarkShortConnection(b *testing.B) {
+// BenchmarkStorm is a pair of ends that open and close within one batch of 512,
+// with a pass over all sockets after every 8,000 pairs.
+func BenchmarkStorm(b *testing.B) {
 	t := New(DefaultConfig())
-	sub := t.Subscribe(1 << 12)
+	sub := t.Subscribe(1 << 14)
 	defer sub.Close()
 	var evs []tcp.Event
 	at := tcp.Stamp{Wall: 1e18, Boot: 1e12}
-	open, closed := sock(1, 40000, 443), bytes(sock(1, 40000, 443), 10, 10)
-	open.Kind, closed.Kind, closed.State = tcp.SeenOpened, tcp.SeenClosed, tcp.Closed
+	obs := make([]tcp.Observation, 0, 512)
+	cookie, pairs := uint64(1), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		at = at.Add(time.Millisecond)
-		open.Cookie++
-		closed.Cookie++
-		open.Opened, open.Time, closed.Opened, closed.Time = at, at, at, at
-		_ = t.Apply(&tcp.Batch{Source: tcp.SourceEBPF, Time: at, Observations: []tcp.Observation{open, closed}, Pass: tcp.Pass{Kind: tcp.PassEvents}})
-		evs, _ = sub.Next(context.Background(), evs[:0])
+		at = at.Add(125 * time.Microsecond)
+		port := uint16(10_000 + pairs%50_000)
+		var ends [2]tcp.Observation
+		ends[0] = bytes(sock(cookie, port, 443), 10, 10)
+		ends[1] = ends[0]
+		ends[1].Cookie, ends[1].Tuple = cookie+1, ends[0].Reverse()
+		cookie += 2
+		for _, kind := range []tcp.ObservationKind{tcp.SeenOpened, tcp.SeenClosed} {
+			for _, o := range ends {
+				o.Kind, o.Time, o.Opened = kind, at, at
+				if kind == tcp.SeenClosed {
+					o.State, o.Time = tcp.Closed, at.Add(time.Microsecond)
+				}
+				obs = append(obs, o)
+			}
+		}
+		if len(obs) == cap(obs) {
+			_ = t.Apply(&tcp.Batch{Source: tcp.SourceEBPF, Time: at, Observations: obs, Pass: tcp.Pass{Kind: tcp.PassEvents}})
+			evs, _ = sub.Next(context.Background(), evs[:0])
+			obs = obs[:0]
+		}
+		if pairs++; pairs%8000 == 0 {
+			at = at.Add(time.Microsecond)
+			_ = t.Apply(&tcp.Batch{Source: tcp.SourceEBPF, Time: at, Pass: tcp.Pass{Kind: tcp.PassDelta, Minis: true, Begin: at, End: true, Namespaces: []uint32{ns1}}})
+		}
 	}
 }
