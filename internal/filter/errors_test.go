@@ -254,10 +254,6 @@ only TCP connections are kept, so this would match nothing
 only TCP connections are kept, so this would match nothing
   ip proto udp
            ^~~`},
-	{"tcp.stream == 4", `
-stream numbers belong to one capture file; a live connection has id
-  tcp.stream == 4
-  ^~~~~~~~~~`},
 	{"tcp.analysis.ack_rtt > 1", `
 "tcp.analysis.ack_rtt" is about single packets; a connection has counts such as retransmissions and dup_acks
   tcp.analysis.ack_rtt > 1

@@ -20,6 +20,7 @@ var wiresharkRefs = map[string]Ref{
 	"tls.handshake.extensions_alpn_str":    {Field: tcp.FieldByName("alpn")},
 	"http.host":                            {Field: tcp.FieldByName("http_host")},
 	"frame.interface_name":                 {Field: tcp.FieldByName("interface")},
+	"tcp.stream":                           {Field: tcp.FieldByName("stream")},
 	"tcp.completeness":                     {Field: tcp.FieldByName("completeness")},
 	"tcp.analysis.initial_rtt":             {Field: tcp.FieldByName("initial_rtt_us")},
 	"ip.geoip.country_iso":                 {Field: tcp.FieldByName("country")},

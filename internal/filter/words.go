@@ -44,8 +44,6 @@ var refused = map[string]string{
 // not have.
 func refusedPrefix(low string) string {
 	switch {
-	case low == "tcp.stream":
-		return "stream numbers belong to one capture file; a live connection has id"
 	case strings.HasPrefix(low, "tcp.analysis."):
 		return quote(low) + " is about single packets; a connection has counts such as retransmissions and dup_acks"
 	case strings.HasPrefix(low, "tcp.") && nearest(low, wiresharkWords()) == "":

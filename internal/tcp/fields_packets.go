@@ -24,6 +24,11 @@ func packetFields() []*Field {
 			return [2]uint64{uint64(v[0]), uint64(v[1])}
 		}, true)
 	}
+	fs = append(fs, &Field{
+		Name: "stream", Group: GroupPackets, Kind: KindUint, Column: "STREAM",
+		Doc: "Number of the connection in its capture, in order of first packet, from 0 (Wireshark tcp.stream).",
+		Num: packet(func(p *PacketStats) uint64 { return uint64(p.Stream) }),
+	})
 	sided("packets", "PKT", "TCP packets captured", KindUint, func(p *PacketStats) [2]uint64 { return p.Packets }, false)
 	sided("wire_bytes", "WIRE", "Bytes on the wire, headers included", KindBytes, func(p *PacketStats) [2]uint64 { return p.WireBytes }, false)
 	fs = append(fs, &Field{

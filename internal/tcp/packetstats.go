@@ -3,6 +3,10 @@ package tcp
 // PacketStats are the numbers that only packets show, by the side that sent the
 // packets: index 0 local, index 1 remote. Immutable once published.
 type PacketStats struct {
+	// Stream numbers the connections of a capture in order of first packet,
+	// from 0, as Wireshark does.
+	Stream uint32
+
 	Packets, WireBytes                   [2]uint64
 	Retransmissions, FastRetransmissions [2]uint32
 	SpuriousRetransmissions, OutOfOrder  [2]uint32
