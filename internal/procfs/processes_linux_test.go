@@ -297,7 +297,12 @@ func TestRealProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(20 * time.Second)
-	for o.Comm.String() != "cat" {
+	// In the middle of exec the name is the new one and the arguments are none.
+	arguments := func() string {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.pid()))
+		return string(b)
+	}
+	for o.Comm.String() != "cat" || arguments() == "" {
 		if time.Now().After(deadline) {
 			t.Fatalf("still %q", o.Comm)
 		}
