@@ -6,55 +6,60 @@ import "strconv"
 // group. Some have several: the numbers below 100 were once those of one system
 // or the other.
 const (
-	LinkNull             LinkType = 0 // BSD loopback, address family in host order
-	LinkEthernet         LinkType = 1
-	LinkTokenRing        LinkType = 6
-	LinkARCNETBSD        LinkType = 7
-	LinkSLIP             LinkType = 8
-	LinkPPP              LinkType = 9
-	LinkFDDI             LinkType = 10
-	LinkRawBSD           LinkType = 12 // DLT_RAW of most systems
-	LinkRawOpenBSD       LinkType = 14
-	LinkPPPHDLC          LinkType = 50
-	LinkPPPEther         LinkType = 51 // PPPoE without its Ethernet header
-	LinkATM              LinkType = 100
-	LinkRaw              LinkType = 101 // IPv4 or IPv6
-	LinkCHDLC            LinkType = 104
-	LinkIEEE80211        LinkType = 105
-	LinkFrameRelay       LinkType = 107
-	LinkLoop             LinkType = 108 // OpenBSD loopback, address family in network order
-	LinkEnc              LinkType = 109 // OpenBSD's view of IPsec
-	LinkLinuxSLL         LinkType = 113
-	LinkPFLog            LinkType = 117
-	LinkPrism            LinkType = 119
-	LinkIPOverFC         LinkType = 122
-	LinkSunATM           LinkType = 123
-	LinkRadiotap         LinkType = 127
-	LinkARCNETLinux      LinkType = 129
-	LinkIPOver1394       LinkType = 138
-	LinkAVS              LinkType = 163
-	LinkPPPD             LinkType = 166
-	LinkPPI              LinkType = 192
-	LinkERF              LinkType = 197
-	LinkPPPWithDir       LinkType = 204
-	LinkCHDLCWithDir     LinkType = 205
-	LinkFrameRelayDir    LinkType = 206
-	LinkMPLS             LinkType = 219
-	LinkIPNet            LinkType = 226
-	LinkIPv4             LinkType = 228
-	LinkIPv6             LinkType = 229
-	LinkNFLog            LinkType = 239
-	LinkNetAnalyzer      LinkType = 240
-	LinkNetAnalyzerRaw   LinkType = 241
-	LinkIPOIB            LinkType = 242
-	LinkPKTAP            LinkType = 258
-	LinkEPON             LinkType = 259
-	LinkEthernetMPacket  LinkType = 274
-	LinkLinuxSLL2        LinkType = 276
-	LinkDSATagBRCM       LinkType = 281
-	LinkDSATagBRCMBefore LinkType = 282
-	LinkDSATag           LinkType = 283
-	LinkEDSATag          LinkType = 284
+	LinkNull              LinkType = 0 // BSD loopback, address family in host order
+	LinkEthernet          LinkType = 1
+	LinkTokenRing         LinkType = 6
+	LinkARCNETBSD         LinkType = 7
+	LinkSLIP              LinkType = 8
+	LinkPPP               LinkType = 9
+	LinkFDDI              LinkType = 10
+	LinkRawBSD            LinkType = 12 // DLT_RAW of most systems
+	LinkRawOpenBSD        LinkType = 14
+	LinkPPPHDLC           LinkType = 50
+	LinkPPPEther          LinkType = 51 // PPPoE without its Ethernet header
+	LinkATM               LinkType = 100
+	LinkRaw               LinkType = 101 // IPv4 or IPv6
+	LinkCHDLC             LinkType = 104
+	LinkIEEE80211         LinkType = 105
+	LinkFrameRelay        LinkType = 107
+	LinkLoop              LinkType = 108 // OpenBSD loopback, address family in network order
+	LinkEnc               LinkType = 109 // OpenBSD's view of IPsec
+	LinkLinuxSLL          LinkType = 113
+	LinkPFLog             LinkType = 117
+	LinkPrism             LinkType = 119
+	LinkIPOverFC          LinkType = 122
+	LinkSunATM            LinkType = 123
+	LinkRadiotap          LinkType = 127
+	LinkARCNETLinux       LinkType = 129
+	LinkIPOver1394        LinkType = 138
+	LinkAVS               LinkType = 163
+	LinkPPPD              LinkType = 166
+	LinkJuniperPPPoE      LinkType = 167
+	LinkJuniperEther      LinkType = 178
+	LinkJuniperPPP        LinkType = 179
+	LinkJuniperFrameRelay LinkType = 180
+	LinkJuniperCHDLC      LinkType = 181
+	LinkPPI               LinkType = 192
+	LinkERF               LinkType = 197
+	LinkPPPWithDir        LinkType = 204
+	LinkCHDLCWithDir      LinkType = 205
+	LinkFrameRelayDir     LinkType = 206
+	LinkMPLS              LinkType = 219
+	LinkIPNet             LinkType = 226
+	LinkIPv4              LinkType = 228
+	LinkIPv6              LinkType = 229
+	LinkNFLog             LinkType = 239
+	LinkNetAnalyzer       LinkType = 240
+	LinkNetAnalyzerRaw    LinkType = 241
+	LinkIPOIB             LinkType = 242
+	LinkPKTAP             LinkType = 258
+	LinkEPON              LinkType = 259
+	LinkEthernetMPacket   LinkType = 274
+	LinkLinuxSLL2         LinkType = 276
+	LinkDSATagBRCM        LinkType = 281
+	LinkDSATagBRCMBefore  LinkType = 282
+	LinkDSATag            LinkType = 283
+	LinkEDSATag           LinkType = 284
 )
 
 // String is the name of the registry without its prefix, or the number.
@@ -112,6 +117,16 @@ func (l LinkType) String() string {
 		return "IEEE802_11_AVS"
 	case LinkPPPD:
 		return "PPP_PPPD"
+	case LinkJuniperPPPoE:
+		return "JUNIPER_PPPOE"
+	case LinkJuniperEther:
+		return "JUNIPER_ETHER"
+	case LinkJuniperPPP:
+		return "JUNIPER_PPP"
+	case LinkJuniperFrameRelay:
+		return "JUNIPER_FRELAY"
+	case LinkJuniperCHDLC:
+		return "JUNIPER_CHDLC"
 	case LinkPPI:
 		return "PPI"
 	case LinkERF:

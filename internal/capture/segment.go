@@ -24,8 +24,11 @@ type Segment struct {
 	// Flags are the 12 bits after the data offset (RFC 9293, section 3.1); FIN
 	// is bit 0. Bit 8 is AE (RFC 9768), once NS.
 	Flags Flags
-	// HeaderLen is the length of the TCP header with options, bytes.
+	// HeaderLen is the length of the TCP header with options, bytes. It is 0, and
+	// so are fields before it, when the capture ends before the data offset.
 	HeaderLen uint8
+	// TCPOffset is where the TCP header begins in the frame's data.
+	TCPOffset uint32
 
 	// Opts tells which of the options below are there.
 	Opts   Opts
@@ -112,4 +115,7 @@ const (
 	BadOptions
 	// BadChecksum is set only when checksums are verified.
 	BadChecksum
+	// BadLength: the IP header leaves less room than the TCP header takes; Len
+	// is 0, and nothing follows from the segment's sequence number.
+	BadLength
 )
