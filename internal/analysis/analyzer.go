@@ -187,7 +187,12 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 	}
 	rebase(fwd, rev, s)
 	a.judge(c, dir, s, p)
-	if s.Info&(capture.Fragment|capture.BadLength) == 0 {
+	switch {
+	case s.Info&capture.BadLength != 0:
+		p.Flags = 0 // nothing of it can be trusted
+	case s.Info&capture.Fragment != 0:
+		fwd.w.fragment(s)
+	default:
 		a.sequence(c, dir, s, p)
 	}
 	c.progress(s)

@@ -39,21 +39,24 @@ func (a *Analyzer) append(w *wireSide, u unacked) {
 }
 
 // acknowledge takes what ack covers out of a side's list. rtt is the time since
-// the oldest segment that ends at ack, as Wireshark takes it. karn is the time
-// since the newest such one; it is only valid (ok) when none of what left the
-// list was sent twice.
+// the oldest segment that ack ends at or, in Wireshark 4.4, lies in. karn is the
+// time since the newest one that ends at ack; it is only valid (ok) when none of
+// what left the list was sent twice.
 func (a *Analyzer) acknowledge(w *wireSide, ack uint32, now int64) (rtt, karn int64, ok bool) {
 	var prev uint32
-	exact, again := false, false
+	exact, timed, again := false, false, false
 	for i := w.head; i != 0; {
 		u := a.nodes.at(i)
 		switch {
 		case u.end == ack:
-			if !exact {
-				exact, rtt = true, now-u.time
+			if !timed {
+				timed, rtt = true, now-u.time
 			}
-			karn = now - u.time
+			exact, karn = true, now-u.time
 		case seqGT(ack, u.seq) && seqLE(ack, u.end):
+			if !timed && !a.cfg.Wireshark40 {
+				timed, rtt = true, now-u.time
+			}
 			u.seq = ack
 			w.set(wireStale)
 			prev, i = i, u.next

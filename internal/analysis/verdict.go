@@ -16,12 +16,15 @@ type verdictSide struct {
 	holes          uint32 // list, in order of sequence numbers
 	holeN          uint16
 	// id and tsval are those of the latest segment.
-	id    uint16
-	idN   uint16 // segments that id stands for: a super-packet took several
-	tsval uint32
+	id uint16
+	// single says that the latest segment took one IP-ID, as no super-packet does.
+	single bool
+	tsval  uint32
+	// peerData is how many segments with payload the other side had sent then.
+	peerData uint32
 	// goodIDs and badIDs count how often the IP-ID grew a little from segment to
 	// segment, as it does with senders that count, and how often not; wholeIDs
-	// how often by exactly what the segments before took.
+	// how often by exactly one.
 	goodIDs, badIDs, wholeIDs uint8
 	bits                      uint8
 	// missed is acknowledged payload in holes that were given up.
@@ -36,6 +39,9 @@ const (
 	// sideProbed: the last byte is a probe of a closed window.
 	sideProbed
 	sideHasID
+	// sideOpen: the last segment was the first fragment of an IP packet, so where
+	// it ends is not known.
+	sideOpen
 	// sideConstantID: different segments have the same IP-ID.
 	sideConstantID
 )
@@ -62,6 +68,12 @@ const (
 	// maxIDStep is how much an IP-ID grows at the most between two segments of a
 	// sender that counts; others of its packets lie between.
 	maxIDStep = 1 << 10
+	// sureIDs is how many steps by one show that a sender takes one IP-ID for
+	// each packet of a connection, and maxLostCopies how many may be missing.
+	sureIDs       = 8
+	maxLostCopies = 1 << 4
+	// smallestMSS is the default of RFC 9293, section 3.7.1.
+	smallestMSS = 536
 )
 
 // judge gives the verdict, and keeps account of the bytes seen.
@@ -84,10 +96,20 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	if v.bits&sideSeen == 0 {
 		v.bits |= sideSeen
 		v.start, v.end = lo, hi
+		if s.Info&capture.Fragment != 0 {
+			v.bits |= sideOpen
+		}
 		fwd.UniqueBytes += uint64(s.Len)
-		a.identify(v, s)
+		a.identify(fwd, rev, s)
 		a.remember(c, dir, s, hi)
 		return
+	}
+	if v.bits&sideOpen != 0 && seqGT(lo, v.end) && lo-v.end < maxPacket {
+		// The other fragments held what lies between.
+		fwd.UniqueBytes += uint64(lo - v.end)
+		fwd.PayloadBytes += uint64(lo - v.end)
+		v.end = lo
+		v.bits &^= sideOpen
 	}
 	switch {
 	case lo == hi:
@@ -114,7 +136,7 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 		v.bits &^= sideProbed
 		if lo != v.end {
 			a.jump(fwd, lo, s)
-		} else if a.skippedID(fwd, rev, s) {
+		} else if v.skippedID(rev, s) {
 			p.Verdict, p.Reason = VerdictRetransmission, ReasonSkippedIPID
 		}
 		v.end = hi
@@ -125,8 +147,11 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	if p.Verdict == VerdictRetransmission {
 		fwd.RetransmittedBytes += uint64(s.Len)
 	}
+	if s.Info&capture.Fragment != 0 && hi == v.end {
+		v.bits |= sideOpen
+	}
 	if p.Verdict != VerdictNetworkDuplicate {
-		a.identify(v, s)
+		a.identify(fwd, rev, s)
 		a.remember(c, dir, s, hi)
 	}
 }
@@ -287,30 +312,41 @@ func hasID(s *capture.Segment) bool {
 func (v *verdictSide) counts() bool { return v.goodIDs > 0 && v.goodIDs/4 >= v.badIDs }
 
 // identify keeps the marks of a segment, and learns how the sender makes them.
-func (a *Analyzer) identify(v *verdictSide, s *capture.Segment) {
+func (a *Analyzer) identify(fwd, rev *Side, s *capture.Segment) {
+	v := &fwd.v
 	if s.Opts&capture.OptTimestamps != 0 {
 		v.tsval = s.TSVal
 	}
+	v.peerData = uint32(rev.DataPackets)
 	if s.Info&capture.HasIPID == 0 {
 		return
 	}
 	id := uint16(s.IPID)
-	if v.bits&sideHasID != 0 && s.Seq+s.Len == v.end {
-		switch d := id - v.id; {
-		case d == 0 && id != 0:
-			v.bits |= sideConstantID
-			bump(&v.badIDs, &v.goodIDs)
-		case d > 0 && d < maxIDStep:
-			bump(&v.goodIDs, &v.badIDs)
-		case d >= 1<<15 && v.goodIDs > 0:
-			return // an earlier one that came late
-		default:
-			bump(&v.badIDs, &v.goodIDs)
+	step := id - v.id
+	switch known := v.bits&sideHasID != 0; {
+	case !known:
+	case s.Seq+s.Len != v.end: // something before it was lost, or it came late
+		if int16(step) < 0 && v.counts() {
+			return
 		}
-	} else if v.bits&sideHasID != 0 && int16(id-v.id) < 0 && v.counts() {
-		return
+	case step >= 1<<15 && v.goodIDs > 0:
+		return // an earlier one that came late
+	case step > 0 && step < maxIDStep:
+		bump(&v.goodIDs, &v.badIDs)
+		if step == 1 {
+			v.wholeIDs = min(v.wholeIDs+1, 255-1)
+		} else if v.single {
+			v.wholeIDs /= 2
+		}
+	default:
+		if step == 0 && id != 0 {
+			v.bits |= sideConstantID
+		}
+		bump(&v.badIDs, &v.goodIDs)
+		v.wholeIDs = 0
 	}
 	v.id = id
+	v.single = s.Len <= uint32(max(rev.MSS, smallestMSS))
 	v.bits |= sideHasID
 }
 
@@ -324,8 +360,14 @@ func bump(n, other *uint8) {
 }
 
 // skippedID tells a retransmission of which the original was lost before it
-// could be seen, and nothing after it.
-func (a *Analyzer) skippedID(*Side, *Side, *capture.Segment) bool { return false }
+// could be seen, and nothing after it. Only the IP-ID shows that: the sender
+// sent another packet since its last one that came here. As the other end sent
+// nothing that called for an acknowledgement, it can only have been this one.
+func (v *verdictSide) skippedID(rev *Side, s *capture.Segment) bool {
+	return v.bits&sideHasID != 0 && hasID(s) && v.wholeIDs >= sureIDs && v.single &&
+		v.peerData == uint32(rev.DataPackets) && s.Len > 0 &&
+		uint16(s.IPID)-v.id-1 > 0 && uint16(s.IPID)-v.id <= maxLostCopies
+}
 
 // acked follows what the receiver acknowledged.
 func (a *Analyzer) acked(receiver, sender *Side, s *capture.Segment) {

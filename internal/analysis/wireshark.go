@@ -33,8 +33,9 @@ type wireSide struct {
 const (
 	// wireBase: base is known.
 	wireBase = 1 << iota
-	// wireInFlight: bytes in flight can be told.
-	wireInFlight
+	// wireGap: a segment is missing, so that bytes in flight cannot be told until
+	// the other side acknowledges something.
+	wireGap
 	// wireFirstAck: a SYN was sent and no ACK yet, so windows are not scaled.
 	wireFirstAck
 	// wireDataLast: the segment which set nextSeq had payload.
@@ -43,11 +44,36 @@ const (
 	// follow each other; lo and hi must be worked out again.
 	wireUnsorted
 	wireStale
+	// wireOpen: the last segment was the first fragment of an IP packet, so
+	// where it ends is not known.
+	wireOpen
 )
+
+// maxPacket is more than an IP packet can hold, jumbograms left aside.
+const maxPacket = 1 << 16
 
 func (w *wireSide) has(bit uint8) bool { return w.bits&bit != 0 }
 func (w *wireSide) set(bits uint8)     { w.bits |= bits }
 func (w *wireSide) clear(bits uint8)   { w.bits &^= bits }
+
+// fragment takes in the first fragment of an IP packet. Wireshark puts fragments
+// together and sees the whole segment.
+func (w *wireSide) fragment(s *capture.Segment) {
+	if end := s.Seq + s.Len; w.nextSeq == 0 || s.Seq == w.nextSeq {
+		w.nextSeq, w.nextSeqTime, w.maxSeq = end, s.Time, end
+		w.set(wireOpen)
+	}
+	w.window, w.lastAck, w.lastAckTime = s.Window, s.Ack, s.Time
+}
+
+// close ends a segment of unknown length where the next one begins, or at what
+// is acknowledged.
+func (w *wireSide) close(at uint32) {
+	if seqGT(at, w.nextSeq) && at-w.nextSeq < maxPacket {
+		w.nextSeq, w.maxSeq = at, at
+		w.clear(wireOpen)
+	}
+}
 
 const (
 	// fastRetransmitWithin is how soon after the last acknowledgement a segment
@@ -67,7 +93,13 @@ const ctl = capture.SYN | capture.FIN | capture.RST
 func (a *Analyzer) sequence(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	fwd, rev := &c.Sides[dir].w, &c.Sides[dir^1].w
 	if s.Flags&capture.ACK != 0 {
-		rev.set(wireInFlight)
+		rev.clear(wireGap)
+	}
+	if fwd.has(wireOpen) {
+		fwd.close(s.Seq)
+	}
+	if rev.has(wireOpen) && s.Flags&capture.ACK != 0 {
+		rev.close(s.Ack)
 	}
 	probe := s.Len == 1 && s.Seq == fwd.nextSeq && rev.window == 0
 	if probe {
@@ -125,7 +157,7 @@ func (a *Analyzer) sequence(c *Conn, dir int, s *capture.Segment, p *Packet) {
 			a.sample(&c.Sides[dir^1].RTT, karn)
 		}
 	}
-	if s.Len != 0 && fwd.head != 0 && fwd.has(wireInFlight) {
+	if s.Len != 0 && fwd.head != 0 && !fwd.has(wireGap) {
 		n := a.inFlight(fwd)
 		for _, b := range rev.sack[:rev.sackN] {
 			n -= b.Right - b.Left
@@ -152,7 +184,7 @@ func (a *Analyzer) acknowledgement(c *Conn, dir int, s *capture.Segment, p *Pack
 	}
 	if fwd.nextSeq != 0 && seqGT(s.Seq, fwd.nextSeq) && s.Flags&capture.RST == 0 {
 		p.Flags |= LostSegment
-		fwd.clear(wireInFlight)
+		fwd.set(wireGap)
 	}
 	if !plain {
 		return
