@@ -1,0 +1,149 @@
+package capture
+
+import (
+	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// captures is the directory of external captures with their truth, which stays
+// out of the repository.
+func captures(tb testing.TB) string {
+	tb.Helper()
+	dir := os.Getenv("VIEWTCP_CAPTURES")
+	if dir == "" {
+		tb.Skip("VIEWTCP_CAPTURES names no directory of captures")
+	}
+	return dir
+}
+
+// truthPacket is one line of truth/packets.
+type truthPacket struct {
+	frame          uint64
+	dir            string
+	stream         string
+	wire, captured int64
+	len            string
+	flags          uint64
+	seq, ack       string
+	window         string
+}
+
+func readTruth(t *testing.T, dir, file string) []truthPacket {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "truth", "packets", file+".csv.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(z).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	col := map[string]int{}
+	for i, name := range rows[0] {
+		col[name] = i
+	}
+	num := func(s string) int64 {
+		n, _ := strconv.ParseInt(s, 0, 64)
+		return n
+	}
+	var all []truthPacket
+	for _, r := range rows[1:] {
+		all = append(all, truthPacket{
+			frame: uint64(num(r[col["frame"]])), stream: r[col["stream"]], dir: r[col["dir"]],
+			wire: num(r[col["len"]]), captured: num(r[col["caplen"]]), len: r[col["tcplen"]],
+			flags: uint64(num(r[col["flags"]])), seq: r[col["seq"]], ack: r[col["ack"]], window: r[col["win_raw"]],
+		})
+	}
+	return all
+}
+
+// TestTruth compares each TCP packet of the external captures with what tshark
+// found in it.
+func TestTruth(t *testing.T) {
+	dir := captures(t)
+	index, err := os.ReadFile(filepath.Join(dir, "truth", "files.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(string(index))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets, equal := 0, 0
+	for _, row := range rows[1:] {
+		file := row[0]
+		want := map[uint64]truthPacket{}
+		if row[7] != "0" {
+			for _, p := range readTruth(t, dir, file) {
+				want[p.frame] = p
+			}
+		}
+		r, err := Open(filepath.Join(dir, strings.Replace(file, "@", string(filepath.Separator), 1)), ReadOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		var (
+			f       Frame
+			s       Segment
+			reasons [NumReasons]int
+			bad     []string
+		)
+		for {
+			err := r.Next(&f)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Logf("%s: %v", file, err)
+				break
+			}
+			reason := Decode(&f, &s)
+			reasons[reason]++
+			p, ok := want[f.Number]
+			delete(want, f.Number)
+			switch {
+			case reason != TCP && ok:
+				bad = append(bad, fmt.Sprintf("frame %d: %v, want %+v", f.Number, reason, p))
+			case reason == TCP && !ok:
+				bad = append(bad, fmt.Sprintf("frame %d: TCP, want none: %v:%d > %v:%d info %b", f.Number, s.Tuple.Local, s.Tuple.LocalPort, s.Tuple.Remote, s.Tuple.RemotePort, s.Info))
+			case ok:
+				packets++
+				got := fmt.Sprintf("%d %d %d %#x %d %d %d", f.WireLen, len(f.Data), s.Len, uint16(s.Flags), s.Seq, s.Ack, s.Window)
+				wants := fmt.Sprintf("%d %d %s %#x %s %s %s", p.wire, p.captured, p.len, p.flags, p.seq, p.ack, p.window)
+				if got != wants {
+					bad = append(bad, fmt.Sprintf("frame %d: got %s, want %s info %b", f.Number, got, wants, s.Info))
+				} else {
+					equal++
+				}
+			}
+		}
+		r.Close()
+		if got := strconv.FormatUint(f.Number, 10); got != row[6] {
+			t.Errorf("%s: %s frames, want %s", file, got, row[6])
+		}
+		for n := range want {
+			bad = append(bad, fmt.Sprintf("frame %d: not read", n))
+		}
+		if len(bad) > 0 {
+			t.Logf("%s: %d of %d differ; reasons %v", file, len(bad), packets, reasons)
+			for _, b := range bad[:min(len(bad), 6)] {
+				t.Log("   ", b)
+			}
+		}
+	}
+	t.Logf("%d of %d packets equal", equal, packets)
+}
