@@ -18,7 +18,8 @@ const (
 	NotTCP
 	// LaterFragment: a fragment of an IP packet that is not its first.
 	LaterFragment
-	// TruncatedHeader: the capture ends before the ports.
+	// TruncatedHeader: the capture ends before the fields that place a segment
+	// in its connection: ports to window or, quoted by ICMP, the ports.
 	TruncatedHeader
 	// Malformed: a header contradicts itself, or the packet is too short for it.
 	Malformed
@@ -109,6 +110,7 @@ const (
 	stepMetadata
 	stepTRILL
 	stepMACsec
+	stepARP
 	stepFrameRelay
 	stepTokenRing
 	stepFDDI
@@ -144,8 +146,9 @@ type walker struct {
 
 // trace is where the headers of a frame are.
 type trace struct {
-	n  int
-	at [maxLayers]traced
+	n   int
+	at  [maxLayers]traced
+	end int // of what was captured of the packet, without padding
 }
 
 type traced struct {
@@ -257,6 +260,8 @@ func (w *walker) other(next step) step {
 		return w.trill()
 	case stepMACsec:
 		return w.macsec()
+	case stepARP:
+		return stop(NotIP)
 	case step80211:
 		return w.ieee80211()
 	case stepRadiotap:
@@ -310,39 +315,46 @@ func (w *walker) tcp() Reason {
 	return TCP
 }
 
+// tcpLeast is how much of a TCP header places a segment in its connection: all
+// but the checksum and the urgent pointer.
+const tcpLeast = 16
+
 // tcpCut fills what there is of a TCP header of which less than the fixed part
-// was captured.
+// was captured. ICMP errors quote as little as the ports and the sequence
+// number.
 func (w *walker) tcpCut(b []byte) Reason {
-	if len(b) < 4 {
-		return Reason(w.short(4) &^ stepStop)
-	}
 	s := w.s
-	s.Tuple.LocalPort = binary.BigEndian.Uint16(b)
-	s.Tuple.RemotePort = binary.BigEndian.Uint16(b[2:])
-	s.Info |= CutHeader
-	if w.end-w.off < 20 && !w.open {
-		s.Info |= BadLength
+	if len(b) < tcpLeast && s.Info&InICMP == 0 || len(b) < 4 {
+		return Reason(w.short(tcpLeast) &^ stepStop)
 	}
+	var fixed [20]byte
+	copy(fixed[:], b)
+	s.Tuple.LocalPort = binary.BigEndian.Uint16(fixed[:])
+	s.Tuple.RemotePort = binary.BigEndian.Uint16(fixed[2:])
 	if len(b) >= 8 {
-		s.Seq = binary.BigEndian.Uint32(b[4:])
+		s.Seq = binary.BigEndian.Uint32(fixed[4:])
 	}
 	if len(b) >= 12 {
-		s.Ack = binary.BigEndian.Uint32(b[8:])
+		s.Ack = binary.BigEndian.Uint32(fixed[8:])
 	}
-	if len(b) >= 14 {
-		offset := binary.BigEndian.Uint16(b[12:])
-		s.Flags = Flags(offset & 0xfff)
-		header := int(offset>>12) * 4
-		if header < 20 {
-			return Malformed
-		}
-		s.HeaderLen = uint8(header)
-		if n := w.end - w.off - header; n >= 0 {
-			s.Len = uint32(n)
-		}
+	s.Info |= CutHeader
+	if len(b) < 14 {
+		return TCP
 	}
-	if len(b) >= 16 {
-		s.Window = binary.BigEndian.Uint16(b[14:])
+	offset := binary.BigEndian.Uint16(fixed[12:])
+	s.Flags = Flags(offset & 0xfff)
+	header := int(offset>>12) * 4
+	if header < 20 {
+		return Malformed
+	}
+	s.HeaderLen = uint8(header)
+	if len(b) >= tcpLeast {
+		s.Window = binary.BigEndian.Uint16(fixed[14:])
+	}
+	if n := w.end - w.off - header; n >= 0 {
+		s.Len = uint32(n)
+	} else {
+		s.Info |= BadLength
 	}
 	return TCP
 }
@@ -425,7 +437,7 @@ func (w *walker) tcpOptions(b []byte) {
 	}
 }
 
-// addresses of the last IP header win: they are those of the segment.
+// ends4 takes the addresses. Those of the last IP header are the segment's.
 func (w *walker) ends4(b []byte) {
 	t := &w.s.Tuple
 	t.Local = tcp.AddrFrom4([4]byte(b[12:16]))

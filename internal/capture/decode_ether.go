@@ -61,8 +61,9 @@ func etherType(t uint16) step {
 		return stepTRILL
 	case etypeMACsec:
 		return stepMACsec
-	case 0x0806, 0x8035, // ARP, RARP
-		0x8137, 0x809b, 0x80f3, // IPX, AppleTalk and its ARP
+	case 0x0806, 0x8035: // ARP, RARP
+		return stepARP
+	case 0x8137, 0x809b, 0x80f3, // IPX, AppleTalk and its ARP
 		0x8808, 0x8809, 0x8863, 0x888e, // pause, slow protocols, PPPoE discovery, EAPOL
 		0x8892, 0x88a4, 0x88b8, 0x88cc, // PROFINET, EtherCAT, GOOSE, LLDP
 		0x88f7, 0x8902, 0x8906, 0x8914, 0x9000: // PTP, CFM, FCoE and its setup, loopback test
@@ -101,13 +102,18 @@ func (w *walker) ethernet() step {
 		w.off += 14
 		return stepIPv4
 	}
-	// Cisco's ISL puts a header of 26 bytes before the frame.
-	if string(b[:5]) == "\x01\x00\x0c\x00\x00" && len(b) >= 26 && string(b[14:17]) == "\xaa\xaa\x03" {
+	if isISL(b) {
 		w.off += 26
 		return stepEthernet
 	}
 	w.off += 14
 	return w.typeOrLength(t)
+}
+
+// isISL knows the header of 26 bytes that Cisco's inter-switch link puts before
+// a frame.
+func isISL(b []byte) bool {
+	return len(b) >= 26 && string(b[:5]) == "\x01\x00\x0c\x00\x00" && string(b[14:17]) == "\xaa\xaa\x03"
 }
 
 // typeOrLength tells Ethernet II from 802.3, where a length is in the place of

@@ -217,9 +217,53 @@ func (w *walker) extensions(next byte) step {
 		if len(b) < n {
 			return w.short(n)
 		}
+		switch next {
+		case protoRouting:
+			if i := finalDestination(b[:n]); i > 0 {
+				w.s.Tuple.Remote = tcp.Addr(b[i : i+16])
+			}
+		case protoDestination:
+			if i := homeAddress(b[:n]); i > 0 {
+				w.s.Tuple.Local = tcp.Addr(b[i : i+16])
+			}
+		}
 		next = b[0]
 		w.off += n
 	}
+}
+
+// finalDestination finds the address that a packet with a routing header is on
+// its way to: of types 0 (RFC 2460), 2 (RFC 6275) and 4 (RFC 8754). Checksums
+// and connections are about that one. 0 is none, or that it has arrived.
+func finalDestination(b []byte) int {
+	addresses := (len(b) - 8) / 16
+	if b[3] == 0 || addresses == 0 {
+		return 0
+	}
+	switch b[2] {
+	case 0:
+		return 8 + 16*(addresses-1)
+	case 2, 4: // the only one; of segment lists the last comes first
+		return 8
+	}
+	return 0
+}
+
+// homeAddress finds the option of that name (RFC 6275, section 6.3) in a
+// destination options header: the real source.
+func homeAddress(b []byte) int {
+	for i := 2; i+1 < len(b); {
+		if b[i] == 0 {
+			i++
+			continue
+		}
+		n := int(b[i+1])
+		if b[i] == 0xc9 && n == 16 && i+18 <= len(b) {
+			return i + 2
+		}
+		i += 2 + n
+	}
+	return 0
 }
 
 // ah skips the authentication header of IPv4 (RFC 4302, section 2).

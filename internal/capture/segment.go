@@ -24,8 +24,9 @@ type Segment struct {
 	// Flags are the 12 bits after the data offset (RFC 9293, section 3.1); FIN
 	// is bit 0. Bit 8 is AE (RFC 9768), once NS.
 	Flags Flags
-	// HeaderLen is the length of the TCP header with options, bytes. It is 0, and
-	// so are fields before it, when the capture ends before the data offset.
+	// HeaderLen is the length of the TCP header with options, bytes. It is 0 where
+	// an ICMP error quotes less than the data offset; so are then the flags, and
+	// perhaps the sequence numbers.
 	HeaderLen uint8
 	// TCPOffset is where the TCP header begins in the frame's data.
 	TCPOffset uint32
