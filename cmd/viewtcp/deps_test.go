@@ -118,7 +118,7 @@ var owners = []owner{
 	{path: "github.com/google/go-cmp", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
 	{path: "go.uber.org/goleak", by: []string{"internal/tcptest"}, tests: true, why: "for tests"},
 
-	{path: "golang.org/x/net/bpf", by: []string{"internal/capture"}, why: "classic BPF belongs to who attaches it", planned: true},
+	{path: "golang.org/x/net/bpf", by: []string{"internal/capture"}, why: "classic BPF belongs to who attaches it"},
 
 	{path: "unsafe", by: osPackages, why: "only who talks to the kernel needs it"},
 	{path: "os/exec", by: []string{"cmd/viewtcp", "internal/tcptest"}, tests: true, why: "the product starts no programs; cmd may start itself in another role"},

@@ -1,0 +1,316 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Live is a capture from interfaces, read by one goroutine. Stats, Interfaces
+// and Stop may be called from any other.
+type Live struct {
+	cfg    LiveConfig
+	ifaces []LiveInterface
+	rings  []*ring
+	fds    []unix.PollFd // the wake-up, then one a ring
+	wake   int           // an eventfd that Stop writes to
+	number uint64
+	// drainUntil is when a stopped capture ends although frames are missing.
+	drainUntil time.Time
+
+	stopping  atomic.Bool
+	delivered atomic.Uint64
+	skipped   atomic.Uint64
+	downs     atomic.Uint64
+
+	mu     sync.Mutex // guards what follows, and the descriptors against Close
+	stats  LiveStats  // as accumulated: the kernel's counts begin anew when read
+	closed bool
+}
+
+// OpenLive begins a capture. It needs CAP_NET_RAW: without, the error wraps
+// tcp.ErrPermission. A name that is no interface gives a *NoInterfaceError.
+func OpenLive(cfg LiveConfig) (*Live, error) {
+	ls, err := OpenLiveReaders(cfg, 1)
+	if err != nil {
+		return nil, err
+	}
+	return ls[0], nil
+}
+
+// OpenLiveReaders begins a capture with n readers, each with rings of its own
+// and to be used by a goroutine of its own. The frames are shared out so that
+// both directions of a connection go to the same reader.
+func OpenLiveReaders(cfg LiveConfig, n int) ([]*Live, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, fmt.Errorf("live capture: %w", err)
+	}
+	if n < 1 || n > maxLiveReaders {
+		return nil, fmt.Errorf("live capture: %d readers: want 1 to %d", n, maxLiveReaders)
+	}
+	ls := make([]*Live, n)
+	open := func() { err = openReaders(cfg, ls) }
+	if cfg.Do == nil {
+		open()
+	} else if errDo := cfg.Do(open); errDo != nil {
+		err = errors.Join(fmt.Errorf("live capture: entering the namespace: %w", errDo), err)
+	}
+	if err != nil {
+		for _, l := range ls {
+			if l != nil {
+				_ = l.Close()
+			}
+		}
+		return nil, err
+	}
+	return ls, nil
+}
+
+func openReaders(cfg LiveConfig, ls []*Live) error {
+	ifaces, err := findInterfaces(cfg.Interfaces)
+	if err != nil {
+		return fmt.Errorf("live capture: %w", err)
+	}
+	groups := make([]fanout, len(ifaces))
+	for i := range ls {
+		l := &Live{cfg: cfg, ifaces: ifaces, wake: -1}
+		ls[i] = l
+		if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+			return fmt.Errorf("live capture: eventfd: %w", err)
+		}
+		l.fds = append(l.fds, unix.PollFd{Fd: int32(l.wake), Events: unix.POLLIN})
+		for j := range ifaces {
+			r, err := openRing(&l.cfg, &ifaces[j])
+			if err != nil {
+				return fmt.Errorf("capturing from %q: %w", ifaces[j].Name, err)
+			}
+			r.iface = uint32(j)
+			l.rings = append(l.rings, r)
+			l.fds = append(l.fds, unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN | unix.POLLERR})
+			if len(ls) > 1 {
+				if err := groups[j].join(r); err != nil {
+					return fmt.Errorf("sharing %q between %d readers: %w", ifaces[j].Name, len(ls), err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Interfaces returns what is captured; Frame.Interface is an index into it.
+func (l *Live) Interfaces() []LiveInterface { return l.ifaces }
+
+// Next waits for a frame. Its data belongs to the ring and is valid until the
+// next call or Close. After Stop it returns what the kernel had put into the
+// ring, and then io.EOF. When an interface was removed the error is an
+// *InterfaceGoneError; the others go on with the next call.
+//
+// Frames of one interface come in the order in which its processors captured
+// them, which is nearly that of their times; those of several less so, for each
+// waits until the kernel hands its block over.
+func (l *Live) Next(f *Frame) error {
+	for {
+		r, err := l.first()
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			if err := r.frame.fill(f, r.link); err != nil {
+				return err
+			}
+			l.number++
+			f.Number, f.Interface = l.number, r.iface
+			if err := r.take(); err != nil {
+				return err
+			}
+			l.delivered.Store(l.number)
+			return nil
+		}
+		if err := l.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// first returns the ring whose next frame is the oldest, or nil.
+func (l *Live) first() (*ring, error) {
+	var first *ring
+	for _, r := range l.rings {
+		was := r.skipped
+		ok, err := r.peek()
+		if r.skipped != was {
+			l.skipped.Add(r.skipped - was)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok && (first == nil || r.frame.time < first.frame.time) {
+			first = r
+		}
+	}
+	return first, nil
+}
+
+// wait blocks until there may be something to read.
+func (l *Live) wait() error {
+	timeout := -1
+	if l.stopping.Load() {
+		if l.drainUntil.IsZero() {
+			l.drainUntil = time.Now().Add(2*l.cfg.BlockTimeout + 100*time.Millisecond)
+		}
+		if s := l.Stats(); s.Delivered+s.Skipped >= s.Received || time.Now().After(l.drainUntil) {
+			return io.EOF
+		}
+		timeout = 1
+	}
+	fds := l.fds
+	if timeout > 0 {
+		fds = fds[1:] // the wake-up stays on for good
+	} else if l.anyDown() {
+		timeout = int(downCheck.Milliseconds())
+	}
+	for i := range fds {
+		fds[i].Revents = 0
+	}
+	if err := wait(fds, timeout); err != nil {
+		return fmt.Errorf("waiting for packets: %w", err)
+	}
+	for i, r := range l.rings {
+		if l.fds[i+1].Revents&unix.POLLERR != 0 {
+			if err := l.trouble(r); err != nil {
+				return err
+			}
+		}
+		if r.down && l.gone(r) {
+			r.down = false
+			l.fds[i+1].Fd = -1 // poll(2) passes over it
+			return &InterfaceGoneError{Name: l.ifaces[r.iface].Name}
+		}
+	}
+	return nil
+}
+
+// downCheck is how often an interface that is down is looked at: that it is
+// removed, or up again, is told by nothing.
+const downCheck = 100 * time.Millisecond
+
+func (l *Live) anyDown() bool {
+	for _, r := range l.rings {
+		if r.down {
+			return true
+		}
+	}
+	return false
+}
+
+// trouble looks at a socket that reported an error. That its interface went down
+// is none: the socket listens again once it is up.
+func (l *Live) trouble(r *ring) error {
+	errno, err := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return fmt.Errorf("capturing from %q: %w", l.ifaces[r.iface].Name, err)
+	}
+	switch e := unix.Errno(errno); {
+	case errno == 0:
+	case e == unix.ENETDOWN:
+		r.down = true
+		l.downs.Add(1)
+	default:
+		return fmt.Errorf("capturing from %q: %w", l.ifaces[r.iface].Name, e)
+	}
+	return nil
+}
+
+// gone looks at an interface that was down: whether it was removed, which leaves
+// its sockets bound to number -1. If it is up again it is down no more.
+func (l *Live) gone(r *ring) bool {
+	at := &l.ifaces[r.iface]
+	if at.Index == 0 {
+		r.down = false
+		return false
+	}
+	sa, err := unix.Getsockname(r.fd)
+	if bound, ok := sa.(*unix.SockaddrLinklayer); err == nil && ok && bound.Ifindex != at.Index {
+		return true
+	}
+	ifr, err := unix.NewIfreq(at.Name)
+	if err == nil {
+		err = unix.IoctlIfreq(r.fd, unix.SIOCGIFFLAGS, ifr)
+	}
+	// While it is being removed its name leads nowhere, but the socket is still
+	// bound to it.
+	r.down = err != nil || ifr.Uint16()&unix.IFF_UP == 0
+	return false
+}
+
+// Stats returns the counts so far. It stays right after Close.
+func (l *Live) Stats() LiveStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.count()
+	}
+	s := l.stats
+	s.Delivered, s.Skipped, s.Downs = l.delivered.Load(), l.skipped.Load(), l.downs.Load()
+	return s
+}
+
+// count adds the kernel's counts, which begin anew. l.mu is held.
+func (l *Live) count() {
+	for _, r := range l.rings {
+		st, err := unix.GetsockoptTpacketStatsV3(r.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err != nil {
+			continue
+		}
+		// tp_packets counts the dropped ones too (packet_getsockopt in
+		// net/packet/af_packet.c).
+		l.stats.Received += uint64(st.Packets) - uint64(st.Drops)
+		l.stats.Dropped += uint64(st.Drops)
+		l.stats.Freezes += uint64(st.Freeze_q_cnt)
+	}
+}
+
+// Stop ends the capture: nothing more enters the rings, and Next returns what is
+// in them and then io.EOF. It may be called at any time, more than once.
+func (l *Live) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.stopping.Load() {
+		return
+	}
+	for _, r := range l.rings {
+		_ = attachProgram(r.fd, rejectAll)
+	}
+	l.stopping.Store(true)
+	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+// Close gives everything back. No call of Next may be under way, and frames that
+// it returned are gone; Stop ends a call from elsewhere.
+func (l *Live) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.count()
+	l.closed = true
+	var errs []error
+	for _, r := range l.rings {
+		errs = append(errs, r.unmap(), unix.Close(r.fd))
+	}
+	l.rings = nil
+	if l.wake >= 0 {
+		errs = append(errs, unix.Close(l.wake))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("closing a live capture: %w", err)
+	}
+	return nil
+}
