@@ -53,6 +53,25 @@ func packetFields() []*Field {
 	count("resets", "RST", "Segments with RST", func(p *PacketStats) [2]uint32 { return p.Resets })
 	count("fins", "FIN", "Segments with FIN", func(p *PacketStats) [2]uint32 { return p.FINs })
 	count("syns", "SYN", "Segments with SYN", func(p *PacketStats) [2]uint32 { return p.SYNs })
+	count("reordered", "OVERTAKEN", "Segments judged overtaken by later ones on the way", func(p *PacketStats) [2]uint32 { return p.Reordered })
+	count("network_duplicates", "NETDUP", "Packets judged copies made by the network", func(p *PacketStats) [2]uint32 { return p.NetworkDuplicates })
+	fs = append(fs, packetRTTs()...)
+	bytes := func(base, column, doc string, get func(*PacketStats) [2]uint32) {
+		sided(base, column, doc, KindBytes, func(p *PacketStats) [2]uint64 {
+			v := get(p)
+			return [2]uint64{uint64(v[0]), uint64(v[1])}
+		}, false)
+	}
+	bytes("in_flight_max", "FLIGHT", "Most bytes unacknowledged at a time", func(p *PacketStats) [2]uint32 { return p.InFlightMax })
+	bytes("window_min", "WINMIN", "Smallest window advertised, scaled", func(p *PacketStats) [2]uint32 { return p.WindowMin })
+	bytes("window_max", "WINMAX", "Largest window advertised, scaled", func(p *PacketStats) [2]uint32 { return p.WindowMax })
+	for i, side := range packetSides {
+		fs = append(fs, &Field{
+			Name: "idle_max" + side.suffix + "_us", Short: "idle_max" + side.suffix, Group: GroupPackets, Kind: KindDuration, Column: "IDLE" + side.column,
+			Doc: "Longest time between two packets sent by the " + side.end + " end.",
+			Num: packet(func(p *PacketStats) uint64 { return p.IdleMax[i] }),
+		})
+	}
 	return append(fs,
 		&Field{
 			Name: "conn_state", Group: GroupPackets, Kind: KindString, Column: "CONNSTATE",
@@ -70,6 +89,40 @@ func packetFields() []*Field {
 			Num: packet(func(p *PacketStats) uint64 { return uint64(p.Completeness) }),
 		},
 	)
+}
+
+// packetSides are the two ends as names of fields have them.
+var packetSides = [2]struct{ suffix, column, end string }{
+	{"_sent", "TX", "local"}, {"_received", "RX", "remote"},
+}
+
+// packetRTTs are the round trip times by who sent the data.
+func packetRTTs() (fs []*Field) {
+	for _, t := range [...]struct {
+		name, column, doc string
+		get               func(*PacketStats) *[2]uint32
+	}{
+		{"min", "MIN", "Shortest time", func(p *PacketStats) *[2]uint32 { return &p.RTTMin }},
+		{"avg", "AVG", "Mean time", func(p *PacketStats) *[2]uint32 { return &p.RTTAvg }},
+		{"p50", "P50", "Median time (within 3.2 %)", func(p *PacketStats) *[2]uint32 { return &p.RTTP50 }},
+		{"p95", "P95", "95th percentile of the time (within 3.2 %)", func(p *PacketStats) *[2]uint32 { return &p.RTTP95 }},
+		{"max", "MAX", "Longest time", func(p *PacketStats) *[2]uint32 { return &p.RTTMax }},
+	} {
+		for i, side := range packetSides {
+			name := "rtt_" + t.name + side.suffix
+			fs = append(fs, &Field{
+				Name: name + "_us", Short: name, Group: GroupPackets, Kind: KindDuration, Column: "RTT" + t.column + side.column,
+				Doc: t.doc + " until data of the " + side.end + " end was acknowledged, by Karn's rule.",
+				Num: func(c *Conn) (uint64, bool) {
+					if c.Packets == nil || c.Packets.RTTSamples[i] == 0 {
+						return 0, false
+					}
+					return uint64(t.get(c.Packets)[i]), true
+				},
+			})
+		}
+	}
+	return fs
 }
 
 func packet(get func(*PacketStats) uint64) func(*Conn) (uint64, bool) {

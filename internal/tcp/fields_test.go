@@ -169,6 +169,7 @@ func sample() *Conn {
 	}
 	packets := &PacketStats{
 		Packets: [2]uint64{1, 2}, WireBytes: [2]uint64{3, 4}, Retransmissions: [2]uint32{5, 6},
+		RTTSamples: [2]uint32{8, 9},
 		InitialRTT: 700, ConnState: "SF", History: "ShADadFf", Completeness: 31,
 	}
 	return &Conn{

@@ -51,14 +51,16 @@ func ParseID(s string) (id ID, ok bool) {
 	return id, true
 }
 
-// IDs derives IDs for the sockets of one boot of one host.
+// IDs derives IDs for the sockets of one boot of one host, or for the connections
+// that one observer saw.
 type IDs struct{ seed uint64 }
 
 // NewIDs returns the deriver for a boot, named by
-// /proc/sys/kernel/random/boot_id.
-func NewIDs(bootID string) IDs {
+// /proc/sys/kernel/random/boot_id, or for an observer: the digest of a capture
+// file, or the name of who captures.
+func NewIDs(origin string) IDs {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(bootID))
+	_, _ = h.Write([]byte(origin))
 	return IDs{seed: h.Sum64()}
 }
 
@@ -75,12 +77,23 @@ func (s IDs) Again(id ID, opened int64) ID { return nonZero(mix(uint64(id), uint
 // Unstable derives an ID where the source has no cookie (procfs): the tuple and
 // inode of a socket may come back, so such an ID does not outlive the program.
 func (s IDs) Unstable(k Key, inode uint32) ID {
-	h := mix(s.seed, uint64(k.NetNS)<<32|uint64(inode))
-	for _, a := range [2]Addr{k.Local, k.Remote} {
+	return nonZero(mixTuple(mix(s.seed, uint64(k.NetNS)<<32|uint64(inode)), &k.Tuple))
+}
+
+// Packets derives the ID of a connection that is known from packets alone. t has
+// the initiator as Local, whichever end is the local one: the choice of local
+// networks does not change IDs. first is the time of its first packet,
+// nanoseconds since 1970.
+func (s IDs) Packets(t Tuple, first int64) ID {
+	return nonZero(mixTuple(mix(s.seed, uint64(first)), &t))
+}
+
+func mixTuple(h uint64, t *Tuple) uint64 {
+	for _, a := range [2]Addr{t.Local, t.Remote} {
 		h = mix(h, binary.LittleEndian.Uint64(a[:8]))
 		h = mix(h, binary.LittleEndian.Uint64(a[8:]))
 	}
-	return nonZero(mix(h, uint64(k.LocalPort)<<16|uint64(k.RemotePort)))
+	return mix(h, uint64(t.LocalPort)<<16|uint64(t.RemotePort))
 }
 
 func nonZero(h uint64) ID {

@@ -38,7 +38,9 @@ func TestIDsAreStable(t *testing.T) {
 	ids := map[string]ID{
 		"socket": a.Socket(4026531840, 7), "other cookie": a.Socket(4026531840, 8), "other namespace": a.Socket(4026531841, 7),
 		"other boot": NewIDs("x").Socket(4026531840, 7), "swapped": a.Socket(7, 4026531840),
-		"unstable": a.Unstable(key, 6), "other inode": a.Unstable(key, 7), "reversed": a.Unstable(Key{Tuple: key.Reverse(), NetNS: 5}, 6),
+		"packets": a.Packets(key.Tuple, 6), "other time": a.Packets(key.Tuple, 7), "other initiator": a.Packets(key.Reverse(), 6),
+		"other capture": NewIDs("x").Packets(key.Tuple, 6),
+		"unstable":      a.Unstable(key, 6), "other inode": a.Unstable(key, 7), "reversed": a.Unstable(Key{Tuple: key.Reverse(), NetNS: 5}, 6),
 	}
 	seen := map[ID]string{}
 	for name, id := range ids {
