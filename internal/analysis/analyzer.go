@@ -72,8 +72,9 @@ type Stats struct {
 	EvictedHalfOpen uint64
 	// DroppedUnacked, DroppedHoles and DroppedRTTs count what was not kept
 	// because a bound was reached: flags, verdicts and percentiles may be less
-	// exact then.
-	DroppedUnacked, DroppedHoles, DroppedRTTs uint64
+	// exact then. DroppedNames counts the connections whose names were not read
+	// or kept for the same reason.
+	DroppedUnacked, DroppedHoles, DroppedRTTs, DroppedNames uint64
 }
 
 // Analyzer turns segments into connections. It must not be used by two
@@ -86,8 +87,12 @@ type Analyzer struct {
 	lists  [numLists]list
 	nodes  pool[unacked]
 	holes  pool[hole]
+	sacks  pool[sackBlocks]
 	pages  pool[rttPage]
 	recent recent
+	naming naming
+	// histories keeps one text of each history seen.
+	histories map[string]string
 
 	now       int64 // the latest time of any segment
 	sweepAt   int64
@@ -118,10 +123,13 @@ func New(cfg Config) *Analyzer {
 	most := share(70, int64(unsafe.Sizeof(Conn{}))+2*int64(unsafe.Sizeof(slot{})))
 	a.conns = newPool[Conn](min(most, uint32(cfg.MaxConns+cfg.MaxHalfOpen)))
 	a.nodes = newPool[unacked](share(15, int64(unsafe.Sizeof(unacked{}))))
+	a.sacks = newPool[sackBlocks](share(2, int64(unsafe.Sizeof(sackBlocks{}))))
 	a.holes = newPool[hole](share(5, int64(unsafe.Sizeof(hole{}))))
 	a.pages = newPool[rttPage](share(8, int64(unsafe.Sizeof(rttPage{}))))
 	a.table.init([2]uint64{rand.Uint64(), rand.Uint64()})
 	a.recent.init(a.table.seed[0])
+	a.naming.init()
+	a.histories = make(map[string]string)
 	for _, d := range [...]time.Duration{cfg.HalfOpenTimeout, cfg.IdleTimeout, cfg.ClosedTimeout} {
 		if d > 0 && (a.sweepStep == 0 || int64(d)/8 < a.sweepStep) {
 			a.sweepStep = max(int64(d)/8, 1)
@@ -197,6 +205,9 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 	}
 	c.progress(s)
 	a.options(c, dir, s, p)
+	if len(s.Payload) > 0 {
+		a.read(ref, c, dir, s)
+	}
 	p.RelSeq, p.RelAck = s.Seq-fwd.w.base, s.Ack-rev.w.base
 	c.zeek(dir, s, p)
 	c.transition(dir, s)

@@ -57,6 +57,10 @@ type Conn struct {
 	flipped  bool
 	mpOps    uint8 // MPTCP subtypes seen, as Wireshark keeps them
 	known    bool  // the initiator is certain
+	// names is the number of a set of names; named has a bit for each side that
+	// need not be looked at for them any more.
+	names uint32
+	named uint8
 }
 
 // Origin is one of the two ends, or neither.

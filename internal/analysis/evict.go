@@ -182,6 +182,7 @@ func (a *Analyzer) end(ref uint32, why EndReason) {
 		a.release(&c.Sides[i])
 		a.freeRTT(&c.Sides[i].RTT)
 	}
+	a.naming.forget(ref, c)
 	a.table.drop(c.place.tag, ref)
 	a.unlink(c)
 	a.conns.put(ref)

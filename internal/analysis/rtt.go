@@ -5,15 +5,17 @@ import (
 	"time"
 )
 
-// RTT sums up round trip times. Min, Max and Avg are exact; Quantile is within
-// 1/32 of the true value (3.2 %), or 64 ns.
+// RTT sums up round trip times. Min, Max and Avg are right to 24 bits, a
+// nanosecond up to 16 ms; Quantile is within 1/32 of the true value (3.2 %), or
+// 64 ns.
 type RTT struct {
-	N        uint32
-	min, max int64
-	sum      int64
-	// smoothed and varied are SRTT and RTTVAR of RFC 6298, nanoseconds.
-	smoothed, varied int64
-	pages            uint32
+	sum int64
+	N   uint32
+	// pages is the histogram: see rttPage.
+	pages uint32
+	// Nanoseconds, in little space, as there are two for each connection.
+	// smoothed and varied are SRTT and RTTVAR of RFC 6298.
+	min, max, smoothed, varied float32
 }
 
 // Min and Max are the extremes; 0 without samples.
@@ -77,13 +79,13 @@ func (a *Analyzer) sample(r *RTT, ns int64) {
 	if ns < 0 {
 		return
 	}
-	if r.N == 0 {
-		r.min, r.max = ns, ns
-		r.smoothed, r.varied = ns, ns/2
+	if t := float32(ns); r.N == 0 {
+		r.min, r.max = t, t
+		r.smoothed, r.varied = t, t/2
 	} else {
-		r.min, r.max = min(r.min, ns), max(r.max, ns)
-		r.varied += (abs(r.smoothed-ns) - r.varied) / 4
-		r.smoothed += (ns - r.smoothed) / 8
+		r.min, r.max = min(r.min, t), max(r.max, t)
+		r.varied += (max(r.smoothed-t, t-r.smoothed) - r.varied) / 4
+		r.smoothed += (t - r.smoothed) / 8
 	}
 	if r.N < 1<<32-1 {
 		r.N++
@@ -112,13 +114,6 @@ func (a *Analyzer) sample(r *RTT, ns int64) {
 		a.halve(r)
 	}
 	page.counts[part]++
-}
-
-func abs(v int64) int64 {
-	if v < 0 {
-		return -v
-	}
-	return v
 }
 
 // halve makes room in counters that are full, which keeps their proportions.
@@ -155,7 +150,7 @@ func (a *Analyzer) Quantile(r *RTT, q float64) time.Duration {
 		for part, n := range a.pages.at(i).counts {
 			if seen += uint64(n); seen > rank {
 				// The extremes are known exactly, and bound all else.
-				return time.Duration(min(max(middle(uint8(octave), part), r.min), r.max))
+				return time.Duration(min(max(float32(middle(uint8(octave), part)), r.min), r.max))
 			}
 		}
 	}

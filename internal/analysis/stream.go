@@ -223,7 +223,7 @@ func (a *Analyzer) options(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	}
 	w.sackN = 0
 	if s.Opts&capture.OptSACK != 0 {
-		w.sack, w.sackN = s.SACK, min(s.SACKLen, uint8(len(s.SACK)))
+		a.keepBlocks(w, s)
 		if !a.cfg.Wireshark40 && p.Flags&WindowUpdate != 0 && !c.newOperation(fwd) {
 			p.Flags = p.Flags&^WindowUpdate | DuplicateAck
 			w.dupAcks++

@@ -132,5 +132,9 @@ func (a *Analyzer) release(s *Side) {
 		i = next
 	}
 	s.w.head, s.w.tail, s.w.unackedN = 0, 0, 0
+	if s.w.sack != 0 {
+		a.sacks.put(s.w.sack)
+		s.w.sack, s.w.sackN = 0, 0
+	}
 	a.dropHoles(s)
 }

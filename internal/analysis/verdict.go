@@ -63,6 +63,10 @@ const (
 	// lateDefault is how late a segment must fill a hole to be a retransmission,
 	// when neither IP-ID nor timestamp nor round trip time is known.
 	lateDefault = 8 * time.Millisecond
+	// lateShare is the part of the round trip time to the sender that a
+	// retransmission takes at least: its way here may be faster than that of
+	// what opened the hole.
+	lateShare = 0.75
 	// maxJump bounds how far ahead a segment is believed.
 	maxJump = 1 << 30
 	// maxIDStep is how much an IP-ID grows at the most between two segments of a
@@ -262,7 +266,7 @@ func (a *Analyzer) fills(fwd, rev *Side, h *hole, s *capture.Segment) (Verdict, 
 	// as its sender has to hear of the hole first.
 	late := int64(lateDefault)
 	if rev.RTT.N > 0 {
-		late = rev.RTT.min - rev.RTT.min/4
+		late = int64(rev.RTT.min * lateShare)
 	}
 	if s.Time-h.time > late {
 		return VerdictRetransmission, ReasonLate
@@ -288,7 +292,7 @@ func (a *Analyzer) copied(c *Conn, dir int, s *capture.Segment, hi uint32) (Verd
 		if uint16(s.IPID) == r.id {
 			return VerdictNetworkDuplicate, ReasonSamePacket
 		}
-	case rev.RTT.N > 0 && s.Time-r.time < rev.RTT.min/2:
+	case rev.RTT.N > 0 && float32(s.Time-r.time) < rev.RTT.min/2:
 		return VerdictNetworkDuplicate, ReasonTooSoon
 	}
 	return VerdictRetransmission, ReasonOverlap

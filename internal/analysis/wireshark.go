@@ -15,8 +15,9 @@ type wireSide struct {
 	// without a gap before it, which an acknowledgement may tell.
 	nextSeq, maxSeq, lastAck uint32
 	nextSeqTime, lastAckTime int64
-	// sack holds the blocks of the last segment.
-	sack [4]capture.SACKBlock
+	// sack is the number of the blocks of the last segment, in Analyzer.sacks;
+	// sackN of them are set.
+	sack uint32
 	// head and tail are the list of unacknowledged segments; lo and hi the range
 	// it covers, counted from base.
 	head, tail, lo, hi uint32
@@ -159,7 +160,7 @@ func (a *Analyzer) sequence(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	}
 	if s.Len != 0 && fwd.head != 0 && !fwd.has(wireGap) {
 		n := a.inFlight(fwd)
-		for _, b := range rev.sack[:rev.sackN] {
+		for _, b := range a.blocks(rev) {
 			n -= b.Right - b.Left
 		}
 		if n > 0 && n < absurdInFlight {
@@ -294,7 +295,7 @@ func (a *Analyzer) repeated(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	}
 	sinceAck := uint64(s.Time - rev.lastAckTime) // wraps to far away if time went back
 	if sinceAck < uint64(fastRetransmitWithin) && rev.dupAcks >= 2 {
-		if rev.lastAck == s.Seq || !a.cfg.Wireshark40 && rev.sackN > 0 && !rev.sacked(fwd.base, s.Seq, end) {
+		if rev.lastAck == s.Seq || !a.cfg.Wireshark40 && rev.sackN > 0 && !a.sacked(rev, fwd.base, s.Seq, end) {
 			p.Flags |= FastRetransmission
 			return
 		}
@@ -328,13 +329,34 @@ func (a *Analyzer) repeated(c *Conn, dir int, s *capture.Segment, p *Packet) {
 // sacked reports whether one block of the last segment of this side, the
 // receiver, holds a range of the sender's. Wireshark compares absolute numbers
 // with the relative ones that it keeps of blocks; peerBase makes them relative.
-func (w *wireSide) sacked(peerBase, seq, end uint32) bool {
-	for _, b := range w.sack[:w.sackN] {
+func (a *Analyzer) sacked(w *wireSide, peerBase, seq, end uint32) bool {
+	for _, b := range a.blocks(w) {
 		if seq >= b.Left-peerBase && end <= b.Right-peerBase {
 			return true
 		}
 	}
 	return false
+}
+
+// sackBlocks are the blocks of one segment. Few sides need room for them.
+type sackBlocks [4]capture.SACKBlock
+
+func (a *Analyzer) blocks(w *wireSide) []capture.SACKBlock {
+	if w.sackN == 0 {
+		return nil
+	}
+	return a.sacks.at(w.sack)[:w.sackN]
+}
+
+func (a *Analyzer) keepBlocks(w *wireSide, s *capture.Segment) {
+	if w.sack == 0 {
+		if w.sack = a.sacks.get(); w.sack == 0 {
+			a.stats.DroppedUnacked++
+			return
+		}
+	}
+	*a.sacks.at(w.sack) = s.SACK
+	w.sackN = min(s.SACKLen, uint8(len(s.SACK)))
 }
 
 // waiting reports whether one unacknowledged segment covers a range.
