@@ -84,7 +84,7 @@ func TestRingFill(t *testing.T) {
 		}
 		if len(got) != 2 || string(got[1].Data) != tt.want || got[1].WireLen != uint32(len(tt.want)+1) ||
 			got[1].Time != nanosecondsPerSec+1 || got[1].Way != WayOut || got[1].Link != tt.link {
-			t.Errorf("%v: %q", tt.link, got)
+			t.Errorf("%v: %+v", tt.link, got)
 		}
 	}
 }
