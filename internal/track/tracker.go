@@ -21,6 +21,7 @@ type Tracker struct {
 	table     table
 	processes processes
 	tombs     tombstones
+	lately    lately
 	half      fifo
 	remnants  fifo
 	listeners map[listener]int
@@ -67,6 +68,7 @@ func (t *Tracker) Apply(b *tcp.Batch) error {
 	defer t.mu.Unlock()
 	t.now = b.Time
 	t.clock.Store(b.Time.Boot)
+	t.lately.expire(b.Time.Boot)
 	for _, p := range b.Processes {
 		t.processes.put(p, b.Time.Boot)
 	}
@@ -322,6 +324,7 @@ func (t *Tracker) close(e *entry, vanished bool) {
 	}
 	t.remove(e)
 	t.tombs.add(e.conn, t.now.Boot)
+	t.lately.add(e.conn, t.now.Boot)
 	t.emit(tcp.Event{Time: e.conn.Closed, Type: tcp.EventClosed}, e)
 }
 
