@@ -1,13 +1,16 @@
 package capture
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -146,4 +149,67 @@ func TestTruth(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d packets equal", equal, packets)
+}
+
+// TestCapturesBroken cuts every external capture at every 1/64 of its length,
+// and changes 2 % of its bytes, from 20 seeds.
+func TestCapturesBroken(t *testing.T) {
+	dir := captures(t)
+	if testing.Short() {
+		t.Skip("long")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewAnonymizer(AnonymizeOptions{Key: panKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read, frames, tcps int
+	for _, name := range files {
+		file, err := os.ReadFile(name)
+		if err != nil || filepath.Base(filepath.Dir(name)) == "truth" {
+			continue
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		use := func(b []byte) {
+			read++
+			r, err := NewReader(bytes.NewReader(b), ReadOptions{})
+			var f Frame
+			var s Segment
+			for err == nil {
+				if err = r.Next(&f); err != nil {
+					break
+				}
+				frames++
+				if Decode(&f, &s) == TCP {
+					tcps++
+					Verify(&f, &s)
+				}
+				a.Frame(&f)
+			}
+			var format *FormatError
+			if !errors.Is(err, io.EOF) && !errors.As(err, &format) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for i := range 64 {
+			use(file[:len(file)*i/64])
+		}
+		for seed := range uint64(20) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			b := bytes.Clone(file)
+			for range len(b) / 50 {
+				b[random.IntN(len(b))] = byte(random.Uint32())
+			}
+			use(b)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.HeapSys; n > 512<<20 {
+			t.Errorf("%s: the heap has %d bytes", name, n)
+		}
+	}
+	t.Logf("%d files read, %d frames, %d with TCP", read, frames, tcps)
 }
