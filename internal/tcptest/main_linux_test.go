@@ -2,4 +2,4 @@ package tcptest
 
 import "testing"
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) { Main(m, Role{Name: "captures", Run: capturesRole}) }
