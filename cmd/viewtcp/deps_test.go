@@ -62,6 +62,7 @@ var layers = []layer{
 	{dir: "internal/track", may: []string{"internal/tcp"}, why: "merges observations, whoever made them"},
 	{dir: "internal/enrich", may: []string{"internal/tcp", "internal/host"}, why: "adds names and never blocks the tracker"},
 	{dir: "internal/output", may: []string{"internal/tcp"}, why: "prints fields out of the registry"},
+	{dir: "internal/report", may: []string{"internal/tcp"}, why: "a page of what an analysis hands over, from the registry"},
 
 	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter"}, why: "packets in and out, filtered"},
 	{dir: "internal/analysis", may: []string{"internal/tcp", "internal/capture"}, why: "packets become connections"},
@@ -84,6 +85,7 @@ var restricted = []struct {
 	{"cmd/viewtcp", "", "nothing imports a command"},
 	{"internal/tcptest", "internal/tcptest", "test support stays out of the product"},
 	{"internal/output", "cmd/viewtcp", "rendering for the command line is of no use elsewhere"},
+	{"internal/report", "cmd/viewtcp", "the command hands packets to the page; nobody else needs one"},
 }
 
 // An owner holds a package from outside the module, and all below it.

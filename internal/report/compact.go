@@ -1,0 +1,123 @@
+package report
+
+import "math"
+
+// edgePoints is how many packets at either end of a connection stay single: the
+// ladder shows them.
+const edgePoints = 32
+
+// How much may be lost to make points fewer, in the order in which it is tried.
+const (
+	// mergeRuns joins only packets that carry on from each other and about
+	// which there is nothing to say.
+	mergeRuns = iota
+	// mergeNotes joins flagged packets with others of the same flags.
+	mergeNotes
+	// mergeVerdicts joins packets of the same verdict, wherever they belong.
+	mergeVerdicts
+	// mergeAll joins what one end sent.
+	mergeAll
+)
+
+// compact merges points until at most limit are left, as little as possible:
+// with longer and longer runs first, with more and more different packets then.
+func (pl *plot) compact(limit int) {
+	n := len(pl.points)
+	if n <= limit {
+		return
+	}
+	total := max(pl.points[n-1].time-pl.points[0].time, 1)
+	for how := mergeRuns; how <= mergeAll; how++ {
+		// Traffic comes in bursts, so that runs far shorter than an even share of
+		// the time may do. How long they had to be is where the next compaction
+		// begins.
+		width := max(total/int64(limit)/128, 1000)
+		if how == mergeRuns {
+			width = max(width, pl.width)
+		}
+		for {
+			pl.merge(width, how)
+			if how == mergeRuns {
+				pl.width = width
+			}
+			if len(pl.points) <= limit {
+				return
+			}
+			if width > total {
+				break
+			}
+			width *= 2
+		}
+	}
+	// Clocks that run backwards defeat merging by time.
+	edge := min(edgePoints, limit/2)
+	n = len(pl.points)
+	pl.points = append(pl.points[:limit-edge], pl.points[n-edge:]...)
+}
+
+// merge joins, in place, points that the width and the kind of merging allow.
+func (pl *plot) merge(width int64, how int) {
+	ps := pl.points
+	if len(ps) <= 2*edgePoints {
+		return
+	}
+	last := len(ps) - edgePoints
+	n := edgePoints
+	// open is the point of each direction that may be added to.
+	open := [2]int{-1, -1}
+	for i := edgePoints; i < len(ps); i++ {
+		p := ps[i]
+		if i < last {
+			if j := open[p.from]; j >= 0 && ps[j].takes(&p, width, how) {
+				ps[j].join(&p)
+				continue
+			}
+		}
+		ps[n] = p
+		open[p.from] = n
+		n++
+	}
+	pl.points = ps[:n]
+}
+
+// takes reports whether q, the next of its direction, may become part of p.
+func (p *point) takes(q *point, width int64, how int) bool {
+	if d := q.time + int64(q.span)*1000 - p.time; d < 0 || d > width || d/1000 > math.MaxUint32 {
+		return false
+	}
+	if uint64(p.len)+uint64(q.len) > math.MaxUint32 {
+		return false
+	}
+	const ends = flagSYN | flagFIN | flagRST
+	switch how {
+	case mergeRuns:
+		const silent = anaWindowUpdate | anaKeepAlive
+		return (p.flags|q.flags)&ends == 0 && (p.analysis|q.analysis)&^silent == 0 && p.verdict|q.verdict == 0 &&
+			q.seq == p.seq+int64(p.len)
+	case mergeNotes:
+		return (p.flags|q.flags)&ends == 0 && p.analysis == q.analysis && p.verdict == 0 && q.verdict == 0
+	case mergeVerdicts:
+		return (p.flags|q.flags)&ends == 0 && p.verdict == q.verdict
+	default:
+		return true
+	}
+}
+
+func (p *point) join(q *point) {
+	p.span = uint32((q.time + int64(q.span)*1000 - p.time) / 1000)
+	p.seq = min(p.seq, q.seq)
+	p.ack = q.ack
+	p.n += q.n
+	p.len += q.len
+	p.winMin, p.winMax = min(p.winMin, q.winMin), max(p.winMax, q.winMax)
+	if q.rttMax != 0 {
+		if p.rttMin == 0 || q.rttMin < p.rttMin {
+			p.rttMin = q.rttMin
+		}
+		p.rttMax = max(p.rttMax, q.rttMax)
+	}
+	p.inFlight = max(p.inFlight, q.inFlight)
+	p.flags |= q.flags
+	p.analysis |= q.analysis
+	p.verdict = max(p.verdict, q.verdict)
+}
