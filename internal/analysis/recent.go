@@ -25,8 +25,8 @@ type recentSegment struct {
 	hasID    bool
 }
 
-// recentSlots makes the memory 1 MiB, which stays in the caches.
-const recentSlots = 1 << 15
+// recentSlots makes the memory half a MiB, which stays in the caches.
+const recentSlots = 1 << 14
 
 func (r *recent) init(seed uint64) {
 	r.slots = make([]recentSegment, recentSlots)

@@ -20,8 +20,6 @@ type verdictSide struct {
 	// single says that the latest segment took one IP-ID, as no super-packet does.
 	single bool
 	tsval  uint32
-	// peerData is how many segments with payload the other side had sent then.
-	peerData uint32
 	// goodIDs and badIDs count how often the IP-ID grew a little from segment to
 	// segment, as it does with senders that count, and how often not; wholeIDs
 	// how often by exactly one.
@@ -74,7 +72,7 @@ const (
 	maxIDStep = 1 << 10
 	// sureIDs is how many steps by one show that a sender takes one IP-ID for
 	// each packet of a connection, and maxLostCopies how many may be missing.
-	sureIDs       = 8
+	sureIDs       = 4
 	maxLostCopies = 1 << 4
 	// smallestMSS is the default of RFC 9293, section 3.7.1.
 	smallestMSS = 536
@@ -104,7 +102,7 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 			v.bits |= sideOpen
 		}
 		fwd.UniqueBytes += uint64(s.Len)
-		a.identify(fwd, rev, s)
+		fwd.identify(rev, s, true)
 		a.remember(c, dir, s, hi)
 		return
 	}
@@ -140,7 +138,7 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 		v.bits &^= sideProbed
 		if lo != v.end {
 			a.jump(fwd, lo, s)
-		} else if v.skippedID(rev, s) {
+		} else if fwd.skippedID(rev, s) {
 			p.Verdict, p.Reason = VerdictRetransmission, ReasonSkippedIPID
 		}
 		v.end = hi
@@ -155,7 +153,7 @@ func (a *Analyzer) judge(c *Conn, dir int, s *capture.Segment, p *Packet) {
 		v.bits |= sideOpen
 	}
 	if p.Verdict != VerdictNetworkDuplicate {
-		a.identify(fwd, rev, s)
+		fwd.identify(rev, s, p.Verdict == VerdictNew)
 		a.remember(c, dir, s, hi)
 	}
 }
@@ -292,7 +290,7 @@ func (a *Analyzer) copied(c *Conn, dir int, s *capture.Segment, hi uint32) (Verd
 		if uint16(s.IPID) == r.id {
 			return VerdictNetworkDuplicate, ReasonSamePacket
 		}
-	case rev.RTT.N > 0 && float32(s.Time-r.time) < rev.RTT.min/2:
+	case s.Flags&capture.SYN == 0 && rev.RTT.N > 0 && float32(s.Time-r.time) < rev.RTT.min/2:
 		return VerdictNetworkDuplicate, ReasonTooSoon
 	}
 	return VerdictRetransmission, ReasonOverlap
@@ -316,20 +314,19 @@ func hasID(s *capture.Segment) bool {
 func (v *verdictSide) counts() bool { return v.goodIDs > 0 && v.goodIDs/4 >= v.badIDs }
 
 // identify keeps the marks of a segment, and learns how the sender makes them.
-func (a *Analyzer) identify(fwd, rev *Side, s *capture.Segment) {
-	v := &fwd.v
-	if s.Opts&capture.OptTimestamps != 0 {
-		v.tsval = s.TSVal
+func (s *Side) identify(rev *Side, seg *capture.Segment, fresh bool) {
+	v := &s.v
+	if seg.Opts&capture.OptTimestamps != 0 {
+		v.tsval = seg.TSVal
 	}
-	v.peerData = uint32(rev.DataPackets)
-	if s.Info&capture.HasIPID == 0 {
+	if seg.Info&capture.HasIPID == 0 {
 		return
 	}
-	id := uint16(s.IPID)
+	id := uint16(seg.IPID)
 	step := id - v.id
 	switch known := v.bits&sideHasID != 0; {
 	case !known:
-	case s.Seq+s.Len != v.end: // something before it was lost, or it came late
+	case seg.Seq+seg.Len != v.end: // something before it was lost, or it came late
 		if int16(step) < 0 && v.counts() {
 			return
 		}
@@ -343,14 +340,14 @@ func (a *Analyzer) identify(fwd, rev *Side, s *capture.Segment) {
 			v.wholeIDs /= 2
 		}
 	default:
-		if step == 0 && id != 0 {
+		if step == 0 && id != 0 && fresh {
 			v.bits |= sideConstantID
 		}
 		bump(&v.badIDs, &v.goodIDs)
 		v.wholeIDs = 0
 	}
 	v.id = id
-	v.single = s.Len <= uint32(max(rev.MSS, smallestMSS))
+	v.single = seg.Len <= uint32(max(rev.MSS, smallestMSS))
 	v.bits |= sideHasID
 }
 
@@ -365,12 +362,18 @@ func bump(n, other *uint8) {
 
 // skippedID tells a retransmission of which the original was lost before it
 // could be seen, and nothing after it. Only the IP-ID shows that: the sender
-// sent another packet since its last one that came here. As the other end sent
-// nothing that called for an acknowledgement, it can only have been this one.
-func (v *verdictSide) skippedID(rev *Side, s *capture.Segment) bool {
-	return v.bits&sideHasID != 0 && hasID(s) && v.wholeIDs >= sureIDs && v.single &&
-		v.peerData == uint32(rev.DataPackets) && s.Len > 0 &&
-		uint16(s.IPID)-v.id-1 > 0 && uint16(s.IPID)-v.id <= maxLostCopies
+// sent another packet since its last one that came here. It had nothing to
+// acknowledge, no older gap to fill, and took the time that it takes to miss an
+// answer, so it can only have been this one.
+func (s *Side) skippedID(rev *Side, seg *capture.Segment) bool {
+	v := &s.v
+	if v.bits&sideHasID == 0 || v.wholeIDs < sureIDs || !v.single || v.holes != 0 || !hasID(seg) {
+		return false
+	}
+	lost := uint16(seg.IPID) - v.id - 1
+	return lost > 0 && lost <= maxLostCopies && (seg.Len > 0 || seg.Flags&capture.FIN != 0) &&
+		(rev.v.bits&sideSeen == 0 || s.w.lastAck == rev.v.end) &&
+		rev.RTT.N > 0 && float32(seg.Time-s.Last) >= rev.RTT.min
 }
 
 // acked follows what the receiver acknowledged.

@@ -1,0 +1,17 @@
+package analysis_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest"
+)
+
+func TestMain(m *testing.M) {
+	if code, is := tcptest.PlayRole(); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
