@@ -102,6 +102,7 @@ func TestTruth(t *testing.T) {
 		var (
 			f       Frame
 			s       Segment
+			whole   Reassembler
 			reasons [NumReasons]int
 			bad     []string
 		)
@@ -114,7 +115,7 @@ func TestTruth(t *testing.T) {
 				t.Logf("%s: %v", file, err)
 				break
 			}
-			reason := Decode(&f, &s)
+			reason := whole.Decode(&f, &s)
 			reasons[reason]++
 			p, ok := want[f.Number]
 			delete(want, f.Number)
@@ -122,9 +123,20 @@ func TestTruth(t *testing.T) {
 			case reason != TCP && ok:
 				bad = append(bad, fmt.Sprintf("frame %d: %v, want %+v", f.Number, reason, p))
 			case reason == TCP && !ok:
+				if s.Info&InICMP != 0 && s.HeaderLen == 0 {
+					break // quoted up to the sequence number: no stream for tshark
+				}
 				bad = append(bad, fmt.Sprintf("frame %d: TCP, want none: %v:%d > %v:%d info %b", f.Number, s.Tuple.Local, s.Tuple.LocalPort, s.Tuple.Remote, s.Tuple.RemotePort, s.Info))
 			case ok:
 				packets++
+				if p.len == "" {
+					// tshark gives none to what ICMP quotes, to broken lengths, and
+					// where it takes the last four bytes for a check sequence.
+					p.len = strconv.Itoa(int(s.Len))
+				}
+				if s.Info&InICMP != 0 { // nor the sequence number there
+					p.seq = strconv.FormatUint(uint64(s.Seq), 10)
+				}
 				got := fmt.Sprintf("%d %d %d %#x %d %d %d", f.WireLen, len(f.Data), s.Len, uint16(s.Flags), s.Seq, s.Ack, s.Window)
 				wants := fmt.Sprintf("%d %d %s %#x %s %s %s", p.wire, p.captured, p.len, p.flags, p.seq, p.ack, p.window)
 				if got != wants {
@@ -142,7 +154,7 @@ func TestTruth(t *testing.T) {
 			bad = append(bad, fmt.Sprintf("frame %d: not read", n))
 		}
 		if len(bad) > 0 {
-			t.Logf("%s: %d of %d differ; reasons %v", file, len(bad), packets, reasons)
+			t.Errorf("%s: %d packets differ; reasons %v", file, len(bad), reasons)
 			for _, b := range bad[:min(len(bad), 6)] {
 				t.Log("   ", b)
 			}

@@ -16,7 +16,8 @@ const (
 	NotIP
 	// NotTCP: another transport protocol, such as UDP.
 	NotTCP
-	// LaterFragment: a fragment of an IP packet that is not its first.
+	// LaterFragment: a fragment of an IP packet that is not its first or, of a
+	// Reassembler, not the one that completes it.
 	LaterFragment
 	// TruncatedHeader: the capture ends before the fields that place a segment
 	// in its connection: ports to window or, quoted by ICMP, the ports.
@@ -63,7 +64,7 @@ const maxLayers = 32
 
 // Decode finds the TCP segment of a frame and fills s with it. Anything but TCP
 // leaves s in an undefined state. It keeps no state: fragments are not put
-// together. s.Payload lies in f.Data.
+// together, as a Reassembler does. s.Payload lies in f.Data.
 func Decode(f *Frame, s *Segment) Reason {
 	*s = Segment{Time: f.Time, Number: f.Number, WireLen: f.WireLen, CapLen: uint32(len(f.Data))}
 	w := walker{data: f.Data, end: wireEnd(f), link: f.Link, s: s}
@@ -141,7 +142,8 @@ type walker struct {
 	pad  bool // 802.11 headers are padded to 4 bytes
 	ips  uint8
 
-	trace *trace // nil when nobody asks
+	trace *trace   // nil when nobody asks
+	frag  fragment // payload is 0 when the packet is whole
 }
 
 // trace is where the headers of a frame are.

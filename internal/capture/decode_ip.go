@@ -84,8 +84,12 @@ func (w *walker) ipv4() step {
 		return w.short(header)
 	}
 	w.open = s.Info&InICMP != 0
-	if fragment := binary.BigEndian.Uint16(b[6:]); fragment&0x3fff != 0 {
-		if fragment&0x1fff != 0 {
+	if field := binary.BigEndian.Uint16(b[6:]); field&0x3fff != 0 {
+		w.fragment(fragment{
+			ip: w.off, payload: w.off + header, end: w.end, offset: int(field&0x1fff) * 8,
+			id: s.IPID, proto: b[9], more: field&0x2000 != 0,
+		})
+		if field&0x1fff != 0 {
 			return stop(LaterFragment)
 		}
 		s.Info |= Fragment
@@ -153,7 +157,15 @@ func (w *walker) ipv6() step {
 		w.clamp(w.off + length)
 	}
 	w.open = s.Info&InICMP != 0
-	return w.extensions(next)
+	return w.extensions(w.off-40, next)
+}
+
+// fragment keeps where the outermost IP packet is one that is not whole. What
+// ICMP quotes never is.
+func (w *walker) fragment(g fragment) {
+	if w.frag.payload == 0 && w.s.Info&InICMP == 0 {
+		w.frag = g
+	}
 }
 
 // jumbo finds the jumbo payload option (RFC 2675) in a hop-by-hop header; 0 is
@@ -179,9 +191,9 @@ func jumbo(b []byte) int {
 	return 0
 }
 
-// extensions goes over the extension headers of IPv6. Each of them takes at
-// least 8 bytes.
-func (w *walker) extensions(next byte) step {
+// extensions goes over the extension headers behind the IPv6 header at ip. Each
+// of them takes at least 8 bytes.
+func (w *walker) extensions(ip int, next byte) step {
 	for {
 		b := w.rest()
 		var n int
@@ -203,11 +215,17 @@ func (w *walker) extensions(next byte) step {
 			}
 			w.s.IPID = binary.BigEndian.Uint32(b[4:])
 			w.s.Info |= HasIPID
-			fragment := binary.BigEndian.Uint16(b[2:])
-			if fragment&0xfff8 != 0 {
+			field := binary.BigEndian.Uint16(b[2:])
+			if field&0xfff9 != 0 {
+				w.fragment(fragment{
+					ip: ip, header: w.off, payload: w.off + 8, end: w.end, offset: int(field &^ 7),
+					id: w.s.IPID, proto: b[0], more: field&1 != 0, six: true,
+				})
+			}
+			if field&0xfff8 != 0 {
 				return stop(LaterFragment)
 			}
-			if fragment&1 != 0 {
+			if field&1 != 0 {
 				w.s.Info |= Fragment
 				w.open = true
 			}

@@ -119,4 +119,6 @@ const (
 	// BadLength: the IP header leaves less room than the TCP header takes; Len
 	// is 0, and nothing follows from the segment's sequence number.
 	BadLength
+	// Reassembled: the segment was put together from fragments; see Reassembler.
+	Reassembled
 )
