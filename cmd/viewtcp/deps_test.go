@@ -129,7 +129,7 @@ var owners = []owner{
 
 	{path: "github.com/shirou/gopsutil", by: []string{"internal/osnet"}, why: "other systems have one owner", planned: true},
 	{path: "github.com/gopacket/gopacket", by: []string{"internal/capture"}, why: "hidden behind our own interface", planned: true},
-	{path: "github.com/klauspost/compress", by: []string{"internal/capture", "internal/store", "internal/fleet", "internal/web"}, why: "streams only", planned: true},
+	{path: "github.com/klauspost/compress", by: []string{"internal/capture", "internal/store", "internal/fleet", "internal/web"}, why: "streams only"},
 	{path: "github.com/oschwald/maxminddb-golang", by: []string{"internal/enrich"}, why: "names have one owner", planned: true},
 	{path: "github.com/parquet-go/parquet-go", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
 	{path: "github.com/ClickHouse", by: []string{"internal/store"}, why: "databases have one owner", planned: true},

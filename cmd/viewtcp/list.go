@@ -121,6 +121,15 @@ func newPrinter(e env, c *common) (*printer, error) {
 // sort orders a list as asked. A table that nobody ordered has listeners first
 // and then goes by process and remote end; other formats keep the source's order.
 func (p *printer) sort(conns []*tcp.Conn) {
+	usual := usualOrder
+	if p.table == nil {
+		usual = nil
+	}
+	p.order(conns, usual)
+}
+
+// order sorts by the field that was asked for, else by usual, if there is one.
+func (p *printer) order(conns []*tcp.Conn, usual func(a, b *tcp.Conn) int) {
 	switch {
 	case p.sorter != nil:
 		sign := 1
@@ -134,8 +143,8 @@ func (p *printer) sort(conns []*tcp.Conn) {
 			}
 			return sign * p.sorter.Compare(a, b)
 		})
-	case p.table != nil:
-		slices.SortStableFunc(conns, usualOrder)
+	case usual != nil:
+		slices.SortStableFunc(conns, usual)
 	}
 	if p.c.reverse {
 		slices.Reverse(conns)

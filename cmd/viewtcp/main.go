@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, e env) int {
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return report(ctx, e, err)
+	return conclude(ctx, e, err)
 }
 
 // usageError is a mistake in the command line.
@@ -64,8 +64,8 @@ type exitError struct{ code int }
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
 
-// report prints an error and finds its exit code.
-func report(ctx context.Context, e env, err error) int {
+// conclude prints an error and finds its exit code.
+func conclude(ctx context.Context, e env, err error) int {
 	var (
 		ferr *filter.Error
 		uerr usageError

@@ -3,9 +3,9 @@ package analysis
 import (
 	"cmp"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/viewtcp/viewtcp/internal/capture"
 )
@@ -120,12 +120,12 @@ func New(cfg Config) *Analyzer {
 		return uint32(min(max(cfg.Memory/100*percent/size, poolChunk), 1<<31))
 	}
 	a := &Analyzer{cfg: cfg}
-	most := share(70, int64(unsafe.Sizeof(Conn{}))+2*int64(unsafe.Sizeof(slot{})))
+	most := share(70, int64(reflect.TypeFor[Conn]().Size())+2*int64(reflect.TypeFor[slot]().Size()))
 	a.conns = newPool[Conn](min(most, uint32(cfg.MaxConns+cfg.MaxHalfOpen)))
-	a.nodes = newPool[unacked](share(15, int64(unsafe.Sizeof(unacked{}))))
-	a.sacks = newPool[sackBlocks](share(2, int64(unsafe.Sizeof(sackBlocks{}))))
-	a.holes = newPool[hole](share(5, int64(unsafe.Sizeof(hole{}))))
-	a.pages = newPool[rttPage](share(8, int64(unsafe.Sizeof(rttPage{}))))
+	a.nodes = newPool[unacked](share(15, int64(reflect.TypeFor[unacked]().Size())))
+	a.sacks = newPool[sackBlocks](share(2, int64(reflect.TypeFor[sackBlocks]().Size())))
+	a.holes = newPool[hole](share(5, int64(reflect.TypeFor[hole]().Size())))
+	a.pages = newPool[rttPage](share(8, int64(reflect.TypeFor[rttPage]().Size())))
 	a.table.init([2]uint64{rand.Uint64(), rand.Uint64()})
 	a.recent.init(a.table.seed[0])
 	a.naming.init()

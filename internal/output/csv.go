@@ -64,6 +64,10 @@ func (w *CSV) AppendEvent(b []byte, e *tcp.Event) []byte {
 	return w.AppendConn(b, e.Conn)
 }
 
+// AppendCSVText appends a text cell, quoted where it must be, clean, and never a
+// spreadsheet's formula.
+func AppendCSVText(b []byte, s string) []byte { return appendCell(b, s) }
+
 // appendCell appends a text cell. A text that a spreadsheet would take for a
 // formula gets a leading apostrophe.
 func appendCell(b []byte, s string) []byte {

@@ -152,6 +152,9 @@ func (j *JSON) appendMembers(b []byte, c *tcp.Conn) []byte {
 	return b
 }
 
+// AppendJSONString appends a JSON string that may be shown on a terminal.
+func AppendJSONString(b []byte, s string) []byte { return appendString(b, s) }
+
 // appendString appends a JSON string (RFC 8259, section 7). Runes that may act
 // on a terminal are escaped, which changes nothing for a JSON reader; bytes that
 // are no UTF-8 become U+FFFD.

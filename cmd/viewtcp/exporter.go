@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/viewtcp/viewtcp/internal/analysis"
+	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/output"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+// exporter writes the packets of chosen connections to a capture file.
+type exporter struct {
+	w           *capture.Writer
+	pcap        bool
+	headersOnly bool
+	anonymizer  *capture.Anonymizer
+	// ids maps the interfaces of a file being read to those being written.
+	ids map[interfaceOf]uint32
+	// told are the connections whose facts stand in a comment already.
+	told map[uint32]bool
+
+	packets, withPayload int
+	payload              bool
+}
+
+type interfaceOf struct {
+	reader *capture.Reader
+	number uint32
+}
+
+func newExporter(a *analyzeFlags) (*exporter, error) {
+	x := &exporter{
+		pcap:        strings.HasSuffix(a.write, ".pcap") || strings.HasSuffix(a.write, ".cap"),
+		headersOnly: a.headersOnly || a.anonymize,
+		ids:         make(map[interfaceOf]uint32),
+		told:        make(map[uint32]bool),
+	}
+	if !a.anonymize {
+		return x, nil
+	}
+	key, err := anonymizeKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	x.anonymizer, err = capture.NewAnonymizer(capture.AnonymizeOptions{Key: key})
+	return x, err
+}
+
+func (x *exporter) begin(w io.Writer, r *reading) (err error) {
+	o := capture.WriterOptions{Section: capture.Section{Application: "ViewTCP " + version}}
+	if x.pcap {
+		o.Format = capture.FormatPcap
+	} else if !x.anonymized() {
+		o.Section.Comments = []string{"from " + title(r)}
+	} else {
+		o.Section.Comments = []string{"anonymised: addresses are pseudonyms that keep common prefixes, payload is left out"}
+	}
+	x.w, err = capture.NewWriter(w, o)
+	return err
+}
+
+func (x *exporter) anonymized() bool { return x.anonymizer != nil }
+
+// packet writes one packet of a connection.
+func (x *exporter) packet(p *packetOf, v *analysis.Packet, row *tcp.Conn) error {
+	id, err := x.interfaceID(p)
+	if err != nil {
+		return err
+	}
+	f := *p.frame
+	f.Interface = id
+	if len(p.seg.Payload) > 0 {
+		x.withPayload++
+		x.payload = !x.headersOnly
+	}
+	if x.headersOnly {
+		capture.HeadersOnly(&f)
+	}
+	comment := ""
+	if !x.pcap {
+		comment = x.comment(v, row)
+	}
+	if x.anonymized() {
+		f.Comment = ""
+		x.anonymizer.Frame(&f)
+	}
+	x.packets++
+	return x.w.Write(&f, comment)
+}
+
+// interfaceID announces the interface of a frame when its first one comes.
+func (x *exporter) interfaceID(p *packetOf) (uint32, error) {
+	key := interfaceOf{p.reader, p.frame.Interface}
+	if id, ok := x.ids[key]; ok {
+		return id, nil
+	}
+	i := capture.Interface{Link: p.frame.Link}
+	if known := p.reader.Interfaces(); int(p.frame.Interface) < len(known) {
+		i = known[p.frame.Interface]
+		i.Link = p.frame.Link
+		if x.anonymized() {
+			i.Name, i.Description, i.Comment, i.Filter = "", "", "", ""
+		}
+	}
+	id, err := x.w.AddInterface(&i)
+	if err == nil {
+		x.ids[key] = id
+	}
+	return id, err
+}
+
+// comment is what stands beside a packet: the facts of its connection at its
+// first packet, and what the analysis says of it.
+func (x *exporter) comment(v *analysis.Packet, row *tcp.Conn) string {
+	var parts []string
+	if !x.told[v.Stream] {
+		x.told[v.Stream] = true
+		parts = append(parts, connComment(row, x.anonymized()))
+	}
+	if v.Verdict != analysis.VerdictNew {
+		s := v.Verdict.String()
+		if r := v.Reason.String(); r != "" {
+			s += " (" + r + ")"
+		}
+		parts = append(parts, s)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "viewtcp: " + strings.Join(parts, "; ")
+}
+
+// connComment sums a connection up; anonymous leaves out what names anybody.
+func connComment(row *tcp.Conn, anonymous bool) string {
+	var b strings.Builder
+	if !anonymous {
+		fmt.Fprintf(&b, "connection %s", row.ID)
+		if p := row.Process; p != nil {
+			fmt.Fprintf(&b, ", process %s", output.Clean(p.Name))
+			if p.PID != 0 {
+				fmt.Fprintf(&b, " (pid %d)", p.PID)
+			}
+			if p.Container != "" {
+				fmt.Fprintf(&b, ", container %s", output.Clean(p.Container))
+			}
+		}
+	} else {
+		fmt.Fprintf(&b, "connection %d", row.Packets.Stream)
+	}
+	for _, name := range []string{"retransmits", "retransmissions", "initial_rtt_us", "conn_state", "close_reason"} {
+		f := tcp.FieldByName(name)
+		if f == nil || !f.Known(row) {
+			continue
+		}
+		text := string(output.AppendHuman(nil, f, row))
+		fmt.Fprintf(&b, ", %s %s", strings.TrimSuffix(name, "_us"), text)
+	}
+	return b.String()
+}
+
+// end finishes the file.
+func (x *exporter) end() error {
+	if x.w == nil {
+		return nil
+	}
+	return x.w.Flush()
+}
