@@ -1,0 +1,378 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// RecorderConfig says what is recorded and how much of it is kept.
+type RecorderConfig struct {
+	// Interfaces are those that frames will be of, in the order of
+	// Frame.Interface. Others are added when a frame of them comes.
+	Interfaces []Interface
+	// Snaplen is how much of a frame is kept, bytes. 0 is up to the end of its
+	// TCP header, so that no payload reaches the disk; that much is kept always.
+	Snaplen uint32
+	// SegmentBytes and SegmentAge bound one file with its index.
+	SegmentBytes int64
+	SegmentAge   time.Duration
+	// TotalBytes and TotalAge bound all files: the oldest are removed.
+	TotalBytes int64
+	TotalAge   time.Duration
+	// Cutoff bounds what is kept of each connection.
+	Cutoff Cutoff
+	// SampleRate is n to record one in n connections, all of its packets; 0 and
+	// 1 are every connection.
+	SampleRate uint32
+	// MaxConns is how many connections are remembered for cut-off and index. One
+	// that is forgotten begins to count anew.
+	MaxConns int
+	// Retry is how long recording stops after the disk refused a write.
+	Retry time.Duration
+	// Application names who records, in the files.
+	Application string
+}
+
+// DefaultRecorderConfig returns the configuration for a host: the headers of
+// everything, 1 GiB of them.
+func DefaultRecorderConfig() RecorderConfig {
+	return RecorderConfig{
+		SegmentBytes: 64 << 20, SegmentAge: time.Hour,
+		TotalBytes: 1 << 30, TotalAge: 24 * time.Hour,
+		MaxConns: 1 << 18,
+		Retry:    5 * time.Second, Application: "ViewTCP",
+	}
+}
+
+func (c RecorderConfig) check() (RecorderConfig, error) {
+	def := DefaultRecorderConfig()
+	set := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&c.SegmentBytes, def.SegmentBytes)
+	set(&c.TotalBytes, def.TotalBytes)
+	set((*int64)(&c.SegmentAge), int64(def.SegmentAge))
+	set((*int64)(&c.TotalAge), int64(def.TotalAge))
+	set((*int64)(&c.Retry), int64(def.Retry))
+	if c.MaxConns == 0 {
+		c.MaxConns = def.MaxConns
+	}
+	switch {
+	case c.SegmentBytes < minSegment || c.SegmentBytes > maxSegment:
+		return c, fmt.Errorf("segments of %d bytes: want %d to %d", c.SegmentBytes, minSegment, int64(maxSegment))
+	case c.TotalBytes < 2*c.SegmentBytes:
+		return c, fmt.Errorf("%d bytes in all: want two segments of %d at least", c.TotalBytes, c.SegmentBytes)
+	case c.SegmentAge < 0 || c.TotalAge < 0 || c.Retry < 0 || c.MaxConns < 0:
+		return c, errors.New("a negative limit")
+	case c.Snaplen > MaxFrame:
+		return c, fmt.Errorf("snaplen %d: want %d at most", c.Snaplen, MaxFrame)
+	}
+	return c, nil
+}
+
+const (
+	minSegment = 64 << 10
+	maxSegment = 8 << 30 // offsets are 32 bits of 4 bytes
+	// flushEvery is how long a packet may wait in memory, by the times of
+	// packets; Tick flushes too.
+	flushEvery = int64(time.Second)
+	// maxRecordInterfaces bounds what frames may add.
+	maxRecordInterfaces = 1024
+)
+
+// ErrRecorderRunning says that another recorder has the directory.
+var ErrRecorderRunning = errors.New("another recorder is running")
+
+// RecorderStats counts since the recorder began. Every segment given to Add is
+// in exactly one of the four counts after it:
+// Added = Recorded + Cut + Unsampled + Lost.
+type RecorderStats struct {
+	Added uint64
+	// Recorded are written, or wait to be.
+	Recorded uint64
+	// Cut were left out by the cut-off, Unsampled by the sampling.
+	Cut, Unsampled uint64
+	// Lost could not be written.
+	Lost uint64
+	// Forgotten are connections that were dropped from memory to make room.
+	Forgotten uint64
+	// Segments and Bytes are on disk, indexes included; Removed are segments
+	// that the bounds took away.
+	Segments int
+	Bytes    int64
+	Removed  uint64
+	// Err is why recording stands still, since the time Since (nanoseconds since
+	// 1970); nil is recording.
+	Err   error
+	Since int64
+	// SealErr is the last failure to seal a segment. What was recorded is still
+	// there, and is sealed when a recorder starts next.
+	SealErr error
+	// Repairs tells what was found and mended at the start.
+	Repairs []Repair
+}
+
+// Recorder keeps the recent past of all connections on disk. Its methods may be
+// called by several goroutines.
+type Recorder struct {
+	cfg  RecorderConfig
+	dir  string
+	lock *dirLock
+
+	mu     sync.Mutex // guards all below
+	stats  RecorderStats
+	table  *connTable
+	ifaces []Interface
+	drops  map[uint32]InterfaceStats
+	open   *openSegment // nil until the next packet
+	built  *indexBuilder
+	spare  *indexBuilder // of a segment that was sealed
+	number uint64        // of the last segment
+	sealed []sealedSegment
+	now    int64  // the latest time seen
+	gap    uint64 // lost since the last packet that was written
+	gapWhy error
+	closed bool
+
+	sealing chan struct{} // holds one: a segment is being sealed
+	wg      sync.WaitGroup
+}
+
+// sealedSegment is a segment that retention may remove.
+type sealedSegment struct {
+	base string
+	size int64
+	last int64
+}
+
+// NewRecorder opens a directory, made if need be, repairs what a crash left in
+// it, and records into it. While another recorder has it the error wraps
+// ErrRecorderRunning. Close ends it.
+func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
+	cfg, err := cfg.check()
+	if err != nil {
+		return nil, fmt.Errorf("recording packets: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("recording packets: %w", err)
+	}
+	lock, err := lockDir(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("recording packets into %q: %w", dir, err)
+	}
+	r := &Recorder{
+		cfg: cfg, dir: dir, lock: lock, table: newConnTable(cfg.MaxConns), ifaces: cfg.Interfaces[:len(cfg.Interfaces):len(cfg.Interfaces)],
+		drops: make(map[uint32]InterfaceStats), built: new(indexBuilder), sealing: make(chan struct{}, 1),
+	}
+	found, err := repairDir(dir)
+	if err != nil {
+		_ = lock.unlock()
+		return nil, fmt.Errorf("recording packets into %q: %w", dir, err)
+	}
+	r.sealed, r.number, r.stats.Repairs = found.sealed, found.number, found.repairs
+	return r, nil
+}
+
+// Add records a frame that Decode found the segment of. It returns at once but
+// for writing to the disk; whatever cannot be written is counted, not returned.
+func (r *Recorder) Add(f *Frame, s *Segment) {
+	key, dir := keyOf(&s.Tuple)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Added++
+	c, isNew := r.table.get(&key)
+	if isNew {
+		c.unsampled = !key.sampled(r.cfg.SampleRate)
+	}
+	if c.unsampled {
+		r.stats.Unsampled++
+		return
+	}
+	keep := c.keep(s, dir, r.cfg.Cutoff)
+	if f.Time > r.now {
+		r.now = f.Time
+	}
+	if err := r.ready(f); err != nil {
+		if keep {
+			r.lose(1, err)
+		} else {
+			r.stats.Cut++
+		}
+		return
+	}
+	if c.segment != r.open.number {
+		c.segment, c.conn = r.open.number, r.built.add(&key)
+	}
+	if !keep {
+		r.stats.Cut++
+		r.built.conns[c.conn].cut++
+		return
+	}
+	r.write(f, s, c.conn)
+}
+
+// lose counts segments that cannot be written.
+func (r *Recorder) lose(n uint64, why error) {
+	r.stats.Lost += n
+	r.gap += n
+	r.gapWhy = why
+}
+
+var (
+	errRecorderClosed = errors.New("the recorder is closed")
+	errInterface      = errors.New("its interface was not announced")
+)
+
+// ready makes sure that there is a segment to write the frame to. r.mu is held.
+func (r *Recorder) ready(f *Frame) error {
+	if r.closed {
+		return errRecorderClosed
+	}
+	if err := r.stats.Err; err != nil {
+		// A clock that was set back must not stop recording for long.
+		if waited := r.now - r.stats.Since; waited < int64(r.cfg.Retry) && f.Time >= r.stats.Since {
+			return err
+		}
+	}
+	if !r.knows(f) && !r.introduce(f) {
+		return errInterface
+	}
+	if o := r.open; o != nil && (o.w.Offset()+r.built.size()+int64(len(f.Data))+maxPacketExtra > r.cfg.SegmentBytes ||
+		f.Time-o.began >= int64(r.cfg.SegmentAge)) {
+		if !r.rotate() {
+			return r.stats.Err
+		}
+	}
+	if r.open == nil {
+		if err := r.begin(f.Time); err != nil {
+			r.stop(err)
+			return err
+		}
+		r.stats.Err, r.stats.Since = nil, 0
+	}
+	return nil
+}
+
+// knows reports whether the segment describes the frame's interface.
+func (r *Recorder) knows(f *Frame) bool {
+	return uint64(f.Interface) < uint64(len(r.ifaces)) && r.ifaces[f.Interface].Link == f.Link
+}
+
+// introduce adds an interface that was not announced. It begins a new segment,
+// so that all descriptions stand before all packets.
+func (r *Recorder) introduce(f *Frame) bool {
+	if int(f.Interface) != len(r.ifaces) || len(r.ifaces) >= maxRecordInterfaces {
+		return false
+	}
+	r.ifaces = append(r.ifaces, Interface{Link: f.Link})
+	return r.rotate()
+}
+
+// maxPacketExtra is what a packet takes besides its data: its block, options, and
+// its part of the index.
+const maxPacketExtra = 1024
+
+// write puts the frame into the segment. r.mu is held.
+func (r *Recorder) write(f *Frame, s *Segment, conn uint32) {
+	o := r.open
+	cut := *f
+	cut.Data = f.Data[:keepLen(f, s, r.cfg.Snaplen)]
+	cut.Comment = ""
+	comment := ""
+	if r.gap > 0 {
+		comment = fmt.Sprintf("ViewTCP: %d packets before this one are lost: %v", r.gap, r.gapWhy)
+		r.gap = 0
+	}
+	r.built.packet(conn, o.w.Offset(), f.Time)
+	r.stats.Recorded++
+	err := o.w.Write(&cut, comment)
+	if err == nil && f.Time-o.flushed >= flushEvery {
+		o.flushed = f.Time
+		err = o.w.Flush()
+	}
+	if err != nil {
+		r.fail(err)
+	}
+}
+
+// keepLen is how much of a frame is kept: up to the end of the TCP header at
+// least.
+func keepLen(f *Frame, s *Segment, snaplen uint32) int {
+	header := int(s.TCPOffset) + int(s.HeaderLen)
+	if s.HeaderLen == 0 {
+		header = int(s.TCPOffset) + 8 // quoted as far as ICMP must (RFC 792)
+	}
+	return min(max(header, int(snaplen)), len(f.Data), MaxFrame)
+}
+
+// Tick is called about each second: it writes out what waits in memory, and
+// applies the bounds of age although no packet comes.
+func (r *Recorder) Tick(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.now = now.UnixNano()
+	if o := r.open; o != nil {
+		if r.now-o.began >= int64(r.cfg.SegmentAge) {
+			r.rotate()
+		} else if err := o.w.Flush(); err != nil {
+			r.fail(err)
+		} else {
+			o.flushed = r.now
+		}
+	}
+	r.retain(0)
+}
+
+// Drops tells the recorder the counters of an interface since the capture began.
+// They stand at the end of each segment.
+func (r *Recorder) Drops(id uint32, s InterfaceStats) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drops[id] = s
+}
+
+// Stats returns the counts so far.
+func (r *Recorder) Stats() RecorderStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := r.stats
+	st.Forgotten = r.table.forgotten
+	st.Segments = len(r.sealed)
+	for _, s := range r.sealed {
+		st.Bytes += s.size
+	}
+	if r.open != nil {
+		st.Segments++
+		st.Bytes += r.open.w.Offset()
+	}
+	return st
+}
+
+// Close seals what is open and lets the directory go. What it returns is the last
+// error of the disk, if recording stood still or a segment could not be sealed.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.rotate()
+	r.closed = true
+	r.mu.Unlock()
+	r.wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := errors.Join(r.stats.Err, r.stats.SealErr, r.lock.unlock()); err != nil {
+		return fmt.Errorf("recording packets into %q: %w", r.dir, err)
+	}
+	return nil
+}
