@@ -203,15 +203,15 @@ func appendDetail(b []byte, c *analysis.Conn, row *tcp.Conn) []byte {
 	var cells [2][]byte
 	for n, group := range detailGroups {
 		for _, l := range group {
-			any := false
+			something := false
 			for i := range cells {
 				cells[i] = l.value(cells[i][:0], &c.Sides[i])
-				any = any || len(cells[i]) > 0 && string(cells[i]) != "0"
+				something = something || len(cells[i]) > 0 && string(cells[i]) != "0"
 				if len(cells[i]) == 0 {
 					cells[i] = append(cells[i], output.Unknown...)
 				}
 			}
-			if !any && n > 1 {
+			if !something && n > 1 {
 				continue
 			}
 			b = fmt.Appendf(b, "  %-*s%*s%*s\n", detailName, l.name, detailColumn, cells[0], detailColumn, cells[1])
