@@ -145,6 +145,18 @@ func (a *Analyzer) rotate(ref uint32) {
 	a.push(l, ref)
 }
 
+// Advance tells the time, nanoseconds since 1970, while no segments come, so that
+// connections end when it is time in a live capture too.
+func (a *Analyzer) Advance(now int64) {
+	if now <= a.now {
+		return
+	}
+	a.now = now
+	if a.sweepStep != 0 && a.now >= a.sweepAt {
+		a.sweep()
+	}
+}
+
 // sweep looks at an eighth of each list, so that after eight sweeps every
 // connection was looked at.
 func (a *Analyzer) sweep() {

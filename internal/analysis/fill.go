@@ -15,12 +15,23 @@ import (
 // nil or chooses neither or both ends. A connection between two ends that are
 // not local is transit.
 func (a *Analyzer) Fill(c *Conn, ids tcp.IDs, local func(tcp.Addr) bool, dst *tcp.Conn) {
+	at, direction := c.localEnd(local)
+	a.fillEnd(c, at, direction, ids, dst)
+}
+
+// FillEnd is Fill for a local end that the caller knows: an index into Sides.
+// With it a connection inside one host, whose ends may have the same address, is
+// shown as each of them sees it.
+func (a *Analyzer) FillEnd(c *Conn, at int, ids tcp.IDs, dst *tcp.Conn) {
+	a.fillEnd(c, at, [2]tcp.Direction{tcp.Outbound, tcp.Inbound}[at], ids, dst)
+}
+
+func (a *Analyzer) fillEnd(c *Conn, at int, direction tcp.Direction, ids tcp.IDs, dst *tcp.Conn) {
 	stats := dst.Packets
 	if stats == nil {
 		stats = new(tcp.PacketStats)
 	}
 	*stats = tcp.PacketStats{}
-	at, direction := c.localEnd(local)
 	me, peer := &c.Sides[at], &c.Sides[at^1]
 	tuple := c.Tuple
 	if at == 1 {
