@@ -137,12 +137,12 @@ func splitFiles(args []string) (files, rest []string, err error) {
 }
 
 // localNet decides which end of a connection is local.
-func (a *analyzeFlags) localNet() (func(tcp.Addr) bool, error) {
-	if len(a.localNets) == 0 {
+func localNet(cidrs []string) (func(tcp.Addr) bool, error) {
+	if len(cidrs) == 0 {
 		return nil, nil
 	}
-	nets := make([]netip.Prefix, 0, len(a.localNets))
-	for _, s := range a.localNets {
+	nets := make([]netip.Prefix, 0, len(cidrs))
+	for _, s := range cidrs {
 		n, err := netip.ParsePrefix(s)
 		if err != nil {
 			ip, errIP := netip.ParseAddr(s)
@@ -182,7 +182,7 @@ func analyze(ctx context.Context, e env, a *analyzeFlags, args []string) error {
 		return err
 	}
 	a.twice = a.write != "" || a.packets && f.NeedsConn()
-	local, err := a.localNet()
+	local, err := localNet(a.localNets)
 	if err != nil {
 		return err
 	}

@@ -14,11 +14,13 @@ import (
 
 // packetList prints segments with what the analysis says of them.
 type packetList struct {
-	out     io.Writer
-	format  string
-	header  bool
-	color   bool
-	ladder  bool
+	out    io.Writer
+	format string
+	header bool
+	color  bool
+	ladder bool
+	// live says that the packets come from this host, whose processes are known.
+	live    bool
 	limit   int
 	printed int
 	start   int64
@@ -41,8 +43,14 @@ type packetRow struct {
 	v    *analysis.Packet
 	// fromLocal says that the local end sent it.
 	fromLocal bool
-	// process is who owns the local end, where that is known.
-	process string
+	// own is the local end on this host, and peer the remote one if that is here
+	// too; of files nothing is known.
+	own, peer packetEnd
+}
+
+// packetEnd is a socket of this host and its process, as far as they are known.
+type packetEnd struct {
+	process *tcp.Process
 	id      tcp.ID
 }
 
@@ -92,10 +100,18 @@ func (l *packetList) begin(p *packetRow) {
 	case !l.header:
 	case l.format == formatCSV:
 		l.buf = append(l.buf, packetCSV...)
+		if l.live {
+			l.buf = append(l.buf, liveCSV...)
+		}
+		l.buf = append(l.buf, '\n')
 	case l.format == formatTable && l.ladder:
 		l.buf = appendLadderHead(l.buf, p)
 	case l.format == formatTable, l.format == formatWide:
-		l.buf = append(l.buf, "   FRAME         TIME  STREAM  FROM                        TO                     FLAGS              SEQ         ACK     LEN      WIN  ANALYSIS\n"...)
+		l.buf = append(l.buf, "   FRAME         TIME  STREAM  FROM                        TO                     FLAGS              SEQ         ACK     LEN      WIN  "...)
+		if l.live {
+			l.buf = append(l.buf, "PROCESS          "...)
+		}
+		l.buf = append(l.buf, "ANALYSIS\n"...)
 	}
 }
 
@@ -115,7 +131,10 @@ func (l *packetList) finish() error {
 // packetCSV is the line of names.
 const packetCSV = "file,frame,time,stream,from,source_ip,source_port,destination_ip,destination_port,flags," +
 	"seq,ack,relative_seq,relative_ack,len,window,calculated_window,wire_len,captured_len," +
-	"analysis,verdict,verdict_reason,dup_ack_number,ack_rtt_us,rto_us,bytes_in_flight\n"
+	"analysis,verdict,verdict_reason,dup_ack_number,ack_rtt_us,rto_us,bytes_in_flight"
+
+// liveCSV is what follows it where processes are known.
+const liveCSV = ",id,pid,process,peer_id,peer_pid,peer_process"
 
 func (l *packetList) appendCSV(b []byte, p *packetRow) []byte {
 	s, v := p.seg, p.v
@@ -153,7 +172,37 @@ func (l *packetList) appendCSV(b []byte, p *packetRow) []byte {
 			b = strconv.AppendUint(b, n, 10)
 		}
 	}
+	if l.live {
+		b = p.peer.appendCSV(p.own.appendCSV(b))
+	}
 	return append(b, '\n')
+}
+
+func (e *packetEnd) appendCSV(b []byte) []byte {
+	b = append(b, ',')
+	if e.id != 0 {
+		b = e.id.AppendTo(b)
+	}
+	if e.process == nil {
+		return append(b, ",,"...)
+	}
+	b = append(strconv.AppendInt(append(b, ','), int64(e.process.PID), 10), ',')
+	return output.AppendCSVText(b, e.process.Name)
+}
+
+func (e *packetEnd) appendJSON(b []byte, prefix string) []byte {
+	key := func(name string) { b = append(append(append(append(b, ',', '"'), prefix...), name...), '"', ':') }
+	if e.id != 0 {
+		key("id")
+		b = append(e.id.AppendTo(append(b, '"')), '"')
+	}
+	if e.process != nil {
+		key("pid")
+		b = strconv.AppendInt(b, int64(e.process.PID), 10)
+		key("process")
+		b = output.AppendJSONString(b, e.process.Name)
+	}
+	return b
 }
 
 func micros(d time.Duration) uint64 { return uint64(max(d.Microseconds(), 0)) }
@@ -187,17 +236,12 @@ func (l *packetList) appendJSON(b []byte, p *packetRow) []byte {
 		b = append(tcp.AppendTime(append(b, `,"time":"`...), s.Time), '"')
 	}
 	number(`,"stream":`, uint64(v.Stream))
-	if p.id != 0 {
-		b = append(p.id.AppendTo(append(b, `,"id":"`...)), '"')
-	}
+	b = p.peer.appendJSON(p.own.appendJSON(b, ""), "peer_")
 	b = append(append(append(b, `,"from":"`...), side(p.fromLocal)...), '"')
 	b = append(s.Tuple.Local.AppendTo(append(b, `,"source_ip":"`...)), '"')
 	number(`,"source_port":`, uint64(s.Tuple.LocalPort))
 	b = append(s.Tuple.Remote.AppendTo(append(b, `,"destination_ip":"`...)), '"')
 	number(`,"destination_port":`, uint64(s.Tuple.RemotePort))
-	if p.process != "" {
-		b = output.AppendJSONString(append(b, `,"process":`...), p.process)
-	}
 	b = append(appendTCPFlags(append(b, `,"flags":"`...), s.Flags), '"')
 	number(`,"seq":`, uint64(s.Seq))
 	number(`,"ack":`, uint64(s.Ack))
@@ -244,8 +288,13 @@ func (l *packetList) appendLine(b []byte, p *packetRow) []byte {
 		ack = strconv.FormatUint(uint64(v.RelAck), 10)
 	}
 	b = fmt.Appendf(b, " %10d  %10s %7d %8d", v.RelSeq, ack, s.Len, v.CalculatedWindow)
-	if p.process != "" {
-		b = output.AppendClean(append(b, "  "...), p.process)
+	if l.live {
+		b = append(b, "  "...)
+		at = len(b)
+		if p.own.process != nil {
+			b = output.AppendClean(b, p.own.process.Name)
+		}
+		b = pad(b, at, 15)
 	}
 	b = l.appendMarks(append(b, "  "...), v)
 	for len(b) > 0 && b[len(b)-1] == ' ' {
