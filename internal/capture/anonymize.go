@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // anonymizeKeySize is the length of a key, bytes.
@@ -96,8 +97,8 @@ func (a *Anonymizer) Frame(f *Frame) {
 	}
 	a.rewrite(f.Link)
 	// From the innermost out: an outer one covers the inner.
-	for i := len(a.sums) - 1; i >= 0; i-- {
-		a.adjust(&a.sums[i])
+	for _, c := range slices.Backward(a.sums) {
+		a.adjust(&c)
 	}
 	if !a.keep {
 		f.Data = f.Data[:keep]
@@ -169,6 +170,7 @@ func headersEnd(f *Frame, s *Segment, t *trace, reason Reason) int {
 		case is6(b):
 			n = 40
 		}
+	default: // nothing is needed of it
 	}
 	if n > len(b) {
 		n = 0
@@ -227,6 +229,7 @@ func (a *Anonymizer) cover(t traced, ip *coverage) {
 		if len(b) >= 6 && b[0]&0x80 != 0 {
 			add(4, coverage{})
 		}
+	default:
 	}
 }
 

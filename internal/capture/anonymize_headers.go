@@ -47,6 +47,7 @@ func (a *Anonymizer) rewrite(link LinkType) {
 			}
 		case stepTCP:
 			a.tcpOptions(b)
+		default: // no addresses
 		}
 	}
 }
@@ -206,6 +207,7 @@ func (a *Anonymizer) linkHeader(link LinkType, b []byte) {
 		} else {
 			clear(b[min(len(b), 4):])
 		}
+	default:
 	}
 }
 

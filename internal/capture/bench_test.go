@@ -24,6 +24,7 @@ func trafficFile(n int) []byte {
 }
 
 func readDecode(tb testing.TB, r *Reader, f *Frame, s *Segment) int {
+	tb.Helper()
 	n := 0
 	for {
 		if err := r.Next(f); err != nil {

@@ -149,7 +149,7 @@ func TestBombs(t *testing.T) {
 				for err = r.Next(&f); err == nil; err = r.Next(&f) {
 					frames++
 				}
-				if again := r.Next(&f); again != err {
+				if again := r.Next(&f); !errors.Is(again, err) {
 					t.Errorf("Next = %v, then %v", err, again)
 				}
 			}

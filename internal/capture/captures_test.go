@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // captures is the directory of external captures with their truth, which stays
@@ -224,4 +226,42 @@ func TestCapturesBroken(t *testing.T) {
 		}
 	}
 	t.Logf("%d files read, %d frames, %d with TCP", read, frames, tcps)
+}
+
+// TestCapturesWritten writes every external capture and reads it again.
+func TestCapturesWritten(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(captures(t), "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if filepath.Base(filepath.Dir(name)) == "truth" {
+			continue
+		}
+		r, err := Open(name, ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := readAll(t, r)
+		var out bytes.Buffer
+		w, err := NewWriter(&out, WriterOptions{Section: testSection, Interfaces: r.Interfaces()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		for i := range want {
+			if err := w.Write(&want[i], ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, readAll(t, openBytes(t, out.Bytes()))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		tshark(t, out.Bytes(), "capinfos")
+	}
 }

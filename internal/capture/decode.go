@@ -55,8 +55,9 @@ func (r Reason) String() string {
 		return "too many layers"
 	case Encrypted:
 		return "encrypted"
+	default:
+		return "unknown"
 	}
-	return "unknown"
 }
 
 // maxLayers bounds the headers that one frame may nest.
@@ -274,8 +275,9 @@ func (w *walker) other(next step) step {
 		return w.tokenRing()
 	case stepFDDI:
 		return w.fddi()
+	default:
+		return w.linkHeader()
 	}
-	return w.linkHeader()
 }
 
 // tcp fills the segment from the TCP header, RFC 9293, section 3.1.

@@ -31,8 +31,9 @@ func linkStep(l LinkType) step {
 		return stepFDDI
 	case LinkATM:
 		return stepLLC
+	default:
+		return stepLink
 	}
-	return stepLink
 }
 
 // linkHeader reads the headers that only stand at the begin of a frame. They
@@ -107,8 +108,9 @@ func (w *walker) linkHeader() step {
 		return w.skipEtherType(20)
 	case LinkJuniperEther, LinkJuniperPPP, LinkJuniperFrameRelay, LinkJuniperCHDLC, LinkJuniperPPPoE:
 		return w.juniper()
+	default:
+		return stop(UnknownLink)
 	}
-	return stop(UnknownLink)
 }
 
 // inner goes on with a frame of another link type.
@@ -486,6 +488,7 @@ func (w *walker) juniper() step {
 		return w.inner(n, LinkFrameRelay)
 	case LinkJuniperPPPoE:
 		return w.inner(n, LinkEthernet)
+	default:
+		return w.inner(n, LinkCHDLC)
 	}
-	return w.inner(n, LinkCHDLC)
 }

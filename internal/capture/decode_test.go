@@ -16,7 +16,6 @@ type encapsulation struct {
 	tuple tcp.Tuple
 	info  Info
 	vlan  uint16
-	len   uint32 // 0 is that of the plain segment
 }
 
 // encapsulations are all the ways that Decode knows to the plain segment.

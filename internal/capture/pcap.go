@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"strconv"
 )
@@ -85,8 +86,8 @@ func (r *Reader) nextPcap(f *Frame) error {
 	size := r.pcap.record
 	if r.end-r.pos < size {
 		if err := r.need(size); err != nil {
-			if err == io.EOF {
-				return err
+			if errors.Is(err, io.EOF) {
+				return io.EOF
 			}
 			return r.truncated(err, r.frameName())
 		}

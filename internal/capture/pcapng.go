@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/bits"
 	"strconv"
@@ -112,6 +113,7 @@ func (c *clock) nanoseconds(ticks uint64) int64 {
 		return int64(ticks*c.factor) + c.offset
 	case clockDiv:
 		return int64(ticks/c.factor) + c.offset
+	case clockBinary:
 	}
 	hi, lo := bits.Mul64(ticks, 1_000_000_000)
 	if c.shift >= 64 {
@@ -181,8 +183,8 @@ func (r *Reader) nextPcapng(f *Frame) error {
 func (r *Reader) block() (int, error) {
 	if r.end-r.pos < 12 {
 		if err := r.need(12); err != nil {
-			if err == io.EOF {
-				return 0, err
+			if errors.Is(err, io.EOF) {
+				return 0, io.EOF
 			}
 			return 0, r.truncated(err, "a block after frame "+strconv.FormatUint(r.number, 10))
 		}

@@ -3,6 +3,7 @@ package capture
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 )
@@ -23,6 +24,9 @@ const (
 // bufferSize is how much is asked for at a time. Frames are handed out where
 // they lie in the buffer, so that only the last, split one is ever moved.
 const bufferSize = 256 << 10
+
+// maxIdle is how often the input may give nothing and no error either.
+const maxIdle = 100
 
 // digestSize is how much of the content Digest covers at most.
 const digestSize = 64 << 10
@@ -109,7 +113,7 @@ func newReader(in *input) (*Reader, error) {
 func (r *Reader) open() error {
 	if err := r.need(4); err != nil {
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return &FormatError{Reason: "the file is empty"}
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return &FormatError{Reason: "the file is too short for a capture"}
@@ -240,7 +244,7 @@ func (r *Reader) need(n int) error {
 		r.end -= r.pos
 		r.pos = 0
 	}
-	for r.end < n {
+	for idle := 0; r.end < n; {
 		if r.end == len(r.buf) {
 			r.buf = append(r.buf, make([]byte, len(r.buf))...)
 		}
@@ -251,12 +255,17 @@ func (r *Reader) need(n int) error {
 		}
 		if err != nil {
 			switch {
-			case err != io.EOF:
+			case !errors.Is(err, io.EOF):
 				return r.readError(err)
 			case r.end == 0:
 				return io.EOF
 			}
 			return io.ErrUnexpectedEOF
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle == maxIdle {
+			return fmt.Errorf("reading a capture: %w", io.ErrNoProgress)
 		}
 	}
 	return nil
@@ -275,7 +284,7 @@ func (r *Reader) readError(err error) error {
 // truncated turns the result of need into the error of a frame, or of a block,
 // that is not all there.
 func (r *Reader) truncated(err error, what string) error {
-	if !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return &FormatError{Offset: r.offset(), Reason: "the file ends in the middle of " + what}

@@ -179,7 +179,7 @@ func TestReadPcapng(t *testing.T) {
 				t.Errorf("resolutions %d, %d", all[2].Resolution, all[3].Resolution)
 			}
 			var f Frame
-			if err := r.Next(&f); err != io.EOF {
+			if err := r.Next(&f); !errors.Is(err, io.EOF) {
 				t.Errorf("after the end: %v", err)
 			}
 		})
@@ -332,6 +332,25 @@ func (l *loopReader) Read(b []byte) (int, error) {
 		l.hook = nil
 	}
 	return n, nil
+}
+
+// idleReader gives nothing, and no error either.
+type idleReader struct{}
+
+func (idleReader) Read([]byte) (int, error) { return 0, nil }
+
+func TestReadNoProgress(t *testing.T) {
+	r, err := NewReader(io.MultiReader(bytes.NewReader(pcapFile(LinkEthernet, make([]byte, 60))), idleReader{}), ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f Frame
+	if err := r.Next(&f); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Next(&f); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("Next = %v", err)
+	}
 }
 
 // TestReadError: an error of the input is not one of the format.

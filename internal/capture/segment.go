@@ -82,6 +82,7 @@ const (
 // Opts is a set of TCP options.
 type Opts uint8
 
+// The options that segments tell of.
 const (
 	OptMSS Opts = 1 << iota
 	OptWScale
@@ -95,30 +96,33 @@ const (
 // Info is what else is known about a segment.
 type Info uint16
 
+// What is known besides.
 const (
-	// HasIPID: there was an IPv4 header, or an IPv6 fragment header.
+	// HasIPID tells that there was an IPv4 header, or an IPv6 fragment header.
 	HasIPID Info = 1 << iota
+	// HasVLAN tells that the frame was tagged.
 	HasVLAN
-	// InICMP: the segment was quoted by an ICMP error; it is part of no
+	// InICMP tells that the segment was quoted by an ICMP error; it is part of no
 	// connection's stream.
 	InICMP
-	// NoLen: the IP header gave no usable length (0, as segmentation offload
+	// NoLen tells that the IP header gave no usable length (0, as segmentation offload
 	// leaves it), so Len is what was captured or what the frame's length tells.
 	NoLen
-	// Fragment: the first fragment of an IP packet; Len is that of the fragment.
+	// Fragment tells that this is the first fragment of an IP packet; Len is that
+	// of the fragment.
 	Fragment
-	// CutHeader: the capture ends within the TCP header; options are missing,
+	// CutHeader tells that the capture ends within the TCP header; options are missing,
 	// and Payload is empty.
 	CutHeader
-	// Tunneled: an IP header stands before the one of this segment.
+	// Tunneled tells that an IP header stands before the one of this segment.
 	Tunneled
-	// BadOptions: the options end in the middle of one.
+	// BadOptions tells that the options end in the middle of one.
 	BadOptions
 	// BadChecksum is set only when checksums are verified.
 	BadChecksum
-	// BadLength: the IP header leaves less room than the TCP header takes; Len
+	// BadLength tells that the IP header leaves less room than the TCP header takes; Len
 	// is 0, and nothing follows from the segment's sequence number.
 	BadLength
-	// Reassembled: the segment was put together from fragments; see Reassembler.
+	// Reassembled tells that the segment was put together from fragments; see Reassembler.
 	Reassembled
 )

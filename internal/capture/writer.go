@@ -11,6 +11,7 @@ import (
 type Format uint8
 
 const (
+	// FormatPcapng is pcapng with times in nanoseconds.
 	FormatPcapng Format = iota
 	// FormatPcap is the older one, with nanoseconds: one link type, no
 	// comments, interfaces, directions and counters.
