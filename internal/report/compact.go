@@ -11,7 +11,7 @@ const (
 	// mergeRuns joins only packets that carry on from each other and about
 	// which there is nothing to say.
 	mergeRuns = iota
-	// mergeNotes joins flagged packets with others of the same flags.
+	// mergeNotes joins flagged packets with others of the same flags, too.
 	mergeNotes
 	// mergeVerdicts joins packets of the same verdict, wherever they belong.
 	mergeVerdicts
@@ -21,34 +21,31 @@ const (
 
 // compact merges points until at most limit are left, as little as possible:
 // with longer and longer runs first, with more and more different packets then.
+// What had to be given up once is not tried again.
 func (pl *plot) compact(limit int) {
 	n := len(pl.points)
 	if n <= limit {
 		return
 	}
 	total := max(pl.points[n-1].time-pl.points[0].time, 1)
-	for how := mergeRuns; how <= mergeAll; how++ {
+	for ; pl.how <= mergeAll; pl.how++ {
 		// Traffic comes in bursts, so that runs far shorter than an even share of
-		// the time may do. How long they had to be is where the next compaction
-		// begins.
-		width := max(total/int64(limit)/128, 1000)
-		if how == mergeRuns {
-			width = max(width, pl.width)
-		}
+		// the time may do. A connection that goes on as before needs runs twice as
+		// long by the time that it is compacted again.
+		pl.width = max(total/int64(limit)/128, 2*pl.width, 1000)
 		for {
-			pl.merge(width, how)
-			if how == mergeRuns {
-				pl.width = width
-			}
+			pl.merge(pl.width, pl.how)
 			if len(pl.points) <= limit {
 				return
 			}
-			if width > total {
+			if pl.width > total {
 				break
 			}
-			width *= 2
+			pl.width += pl.width / 2
 		}
+		pl.width = 0
 	}
+	pl.how = mergeAll
 	// Clocks that run backwards defeat merging by time.
 	edge := min(edgePoints, limit/2)
 	n = len(pl.points)
@@ -88,19 +85,26 @@ func (p *point) takes(q *point, width int64, how int) bool {
 	if uint64(p.len)+uint64(q.len) > math.MaxUint32 {
 		return false
 	}
-	const ends = flagSYN | flagFIN | flagRST
-	switch how {
-	case mergeRuns:
-		const silent = anaWindowUpdate | anaKeepAlive
-		return (p.flags|q.flags)&ends == 0 && (p.analysis|q.analysis)&^silent == 0 && p.verdict|q.verdict == 0 &&
-			q.seq == p.seq+int64(p.len)
-	case mergeNotes:
-		return (p.flags|q.flags)&ends == 0 && p.analysis == q.analysis && p.verdict == 0 && q.verdict == 0
-	case mergeVerdicts:
-		return (p.flags|q.flags)&ends == 0 && p.verdict == q.verdict
-	default:
+	if how == mergeAll {
 		return true
 	}
+	const (
+		ends   = flagSYN | flagFIN | flagRST
+		silent = anaWindowUpdate | anaKeepAlive
+	)
+	if (p.flags|q.flags)&ends != 0 || p.verdict != q.verdict {
+		return false
+	}
+	if how == mergeVerdicts {
+		return true
+	}
+	if p.verdict != 0 {
+		return false
+	}
+	if (p.analysis|q.analysis)&^silent == 0 {
+		return q.seq == p.seq+int64(p.len)
+	}
+	return how == mergeNotes && p.analysis == q.analysis
 }
 
 func (p *point) join(q *point) {

@@ -25,7 +25,7 @@ type interest struct {
 }
 
 // The rankings. Their order is that in which they choose.
-var rankings = []func(*interest) uint64{
+var rankings = [...]func(*interest) uint64{
 	func(in *interest) uint64 { return in.bytes },
 	func(in *interest) uint64 { return uint64(in.retransmissions) },
 	func(in *interest) uint64 { return uint64(in.resets) },
@@ -68,23 +68,37 @@ func unanswered(p *tcp.PacketStats) bool {
 	return p.SYNs[0] > 0 && p.Packets[1] == 0 || p.SYNs[1] > 0 && p.Packets[0] == 0
 }
 
+// A cut is, for each ranking, the least value that an earlier choice took for
+// its own sake. Choosing again from more than that never goes lower.
+type cut [len(rankings)]uint64
+
+// misses reports whether a choice would leave in out.
+func (c *cut) misses(in *interest) bool {
+	for r := range rankings {
+		if rankings[r](in) >= c[r] {
+			return false
+		}
+	}
+	return true
+}
+
 // choose marks n of the connections: the first of each ranking, the second of
 // each, and so on. So the first n/len(rankings) of each ranking are in, and
 // choosing from what an earlier choice left is the same as choosing from all.
-func choose(in []interest, n int) []bool {
+func choose(in []interest, n int) ([]bool, cut) {
 	keep := make([]bool, len(in))
 	if n >= len(in) {
 		for i := range keep {
 			keep[i] = true
 		}
-		return keep
+		return keep, cut{}
 	}
 	type entry struct {
 		value  uint64
 		stream uint32
 		at     int32
 	}
-	ranks := make([][]entry, 0, len(rankings))
+	var ranks [len(rankings)][]entry
 	for r, value := range rankings {
 		es := make([]entry, 0, len(in))
 		for i := range in {
@@ -96,15 +110,20 @@ func choose(in []interest, n int) []bool {
 		slices.SortFunc(es, func(a, b entry) int {
 			return cmp.Or(cmp.Compare(b.value, a.value), cmp.Compare(a.stream, b.stream))
 		})
-		ranks = append(ranks, es)
+		ranks[r] = es
 	}
+	var least cut
 	for i := 0; n > 0; i++ {
-		for _, es := range ranks {
-			if i < len(es) && !keep[es[i].at] && n > 0 {
+		for r, es := range ranks {
+			if i >= len(es) {
+				least[r] = 1 // whatever else has a value is in
+				continue
+			}
+			if least[r] = es[i].value; !keep[es[i].at] && n > 0 {
 				keep[es[i].at] = true
 				n--
 			}
 		}
 	}
-	return keep
+	return keep, least
 }

@@ -40,10 +40,21 @@ var (
 	mainJS string
 )
 
-// pageScript is the one script of the page.
+// pageScript is the one script of the page, without indentation and comments:
+// every report carries it. No string of it spans lines.
 func pageScript() string {
-	return "'use strict';\n(() => {\n" +
-		strings.Join([]string{baseJS, summaryJS, tableJS, pointsJS, axesJS, plotsJS, detailJS, mainJS}, "\n") + "})();\n"
+	var b strings.Builder
+	b.WriteString("'use strict';\n(() => {\n")
+	for _, part := range [...]string{baseJS, summaryJS, tableJS, pointsJS, axesJS, plotsJS, detailJS, mainJS} {
+		for line := range strings.Lines(part) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				b.WriteString(line)
+				b.WriteByte('\n')
+			}
+		}
+	}
+	b.WriteString("})();\n")
+	return b.String()
 }
 
 // digest names an inline script or style in a Content-Security-Policy.
@@ -355,7 +366,7 @@ func (c *Collector) appendPlot(b []byte, pl *plot, base int64) []byte {
 	ps := pl.points
 	if len(ps) > c.limit {
 		// A compaction that is due would come with the next packets.
-		tmp := plot{points: slices.Clone(ps), width: pl.width}
+		tmp := plot{points: slices.Clone(ps), width: pl.width / 2, how: pl.how}
 		tmp.compact(c.limit)
 		ps = tmp.points
 	}

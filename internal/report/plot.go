@@ -53,8 +53,9 @@ type plot struct {
 	// acked.
 	seq, ack     [2]int64
 	known, acked [2]bool
-	// width is how long a run may be, ns.
+	// width is how long a run may be, ns, and how what may be in it.
 	width int64
+	how   int
 	// sackStride is n of "one in n blocks is kept"; sackSeen counts them.
 	sackStride, sackSeen uint32
 

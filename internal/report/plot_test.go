@@ -160,7 +160,7 @@ func TestChoose(t *testing.T) {
 		}
 	}
 	const n = 70
-	keep := choose(in, n)
+	keep, least := choose(in, n)
 	count := 0
 	for _, k := range keep {
 		if k {
@@ -191,13 +191,18 @@ func TestChoose(t *testing.T) {
 			some = append(some, in[i])
 		}
 	}
-	again := choose(some, n)
+	again, _ := choose(some, n)
 	for i := range some {
 		if again[i] != keep[some[i].stream] {
 			t.Fatalf("stream %d: chosen from all %v, from some %v", some[i].stream, keep[some[i].stream], again[i])
 		}
 	}
-	if got := choose(in[:3], 5); !slices.Equal(got, []bool{true, true, true}) {
+	for i := range in {
+		if keep[i] && least.misses(&in[i]) {
+			t.Errorf("%+v was chosen and is below the cut %v", in[i], least)
+		}
+	}
+	if got, least := choose(in[:3], 5); !slices.Equal(got, []bool{true, true, true}) || least != (cut{}) {
 		t.Errorf("of 3, 5: %v", got)
 	}
 }

@@ -119,6 +119,8 @@ type Collector struct {
 
 	rows []row
 	sum  summary
+	// rowCut and plotCut turn away what a choice would not take.
+	rowCut, plotCut cut
 	// fields is the registry as it was at the start, so that rows stay valid.
 	fields  []*tcp.Field
 	scratch []byte
@@ -207,15 +209,17 @@ func (c *Collector) Conn(stream uint32, conn *tcp.Conn) {
 		in.retransmissions = c.plots[slot].interest.retransmissions
 	}
 	c.sum.conn(stream, conn, &in)
-	c.rows = append(c.rows, c.encodeRow(conn, in))
-	if len(c.rows) >= 2*c.o.MaxRows {
-		c.pruneRows()
+	if !c.rowCut.misses(&in) {
+		c.rows = append(c.rows, c.encodeRow(conn, in))
+		if len(c.rows) >= 2*c.o.MaxRows {
+			c.pruneRows()
+		}
 	}
 	if !ok || c.plots[slot].ended {
 		return
 	}
 	pl := &c.plots[slot]
-	if pl.muted || len(pl.points) == 0 {
+	if pl.muted || c.plotCut.misses(&in) {
 		c.drop(slot)
 		return
 	}
@@ -279,8 +283,10 @@ func (c *Collector) prunePlots(n int) {
 			slots, in = append(slots, int32(i)), append(in, c.plots[i].interest)
 		}
 	}
-	for i, keep := range choose(in, n) {
-		if !keep {
+	keep, least := choose(in, n)
+	c.plotCut = least
+	for i, k := range keep {
+		if !k {
 			c.drop(slots[i])
 		}
 	}
@@ -292,7 +298,8 @@ func (c *Collector) pruneRows() {
 	for i := range c.rows {
 		in[i] = c.rows[i].interest
 	}
-	keep := choose(in, c.o.MaxRows)
+	keep, least := choose(in, c.o.MaxRows)
+	c.rowCut = least
 	n := 0
 	for i := range c.rows {
 		if keep[i] {
@@ -333,9 +340,10 @@ func (c *Collector) relieve() {
 		if len(slots) > c.o.MaxConns {
 			n = max(n, c.o.MaxConns)
 		}
-		for i, keep := range choose(in, n) {
+		keep, _ := choose(in, n)
+		for i, k := range keep {
 			switch s := slots[i]; {
-			case keep:
+			case k:
 			case c.plots[s].ended:
 				c.drop(s)
 			default:
@@ -363,7 +371,7 @@ func (c *Collector) chosen() []int32 {
 			slots, in = append(slots, int32(i)), append(in, pl.interest)
 		}
 	}
-	keep := choose(in, c.o.MaxConns)
+	keep, _ := choose(in, c.o.MaxConns)
 	n := 0
 	for i, s := range slots {
 		if keep[i] {

@@ -34,9 +34,10 @@ function facts(r) {
     groups.get(f.group).push(el('div', { title: f.doc }, el('dt', {}, f.name.replace(/_us$/, '').replace(/_/g, ' ')), el('dd', {}, show(f, r[f.at]))));
   }
   const [local, remote] = ends(r);
+  const broken = s => { const i = s.lastIndexOf(':'); return [s.slice(0, i), el('wbr'), s.slice(i)]; };
   const role = i => localOpened(r) === (i === 0) ? 'initiator' : 'responder';
   return el('div', { class: 'facts' },
-    el('div', { class: 'card scroll' }, el('table', { class: 'sides' }, el('thead', {}, el('tr', {}, el('td'), el('th', { scope: 'col', class: 'n' }, local, el('small', {}, 'local, ' + role(0))), el('th', { scope: 'col', class: 'n' }, remote, el('small', {}, 'remote, ' + role(1))))),
+    el('div', { class: 'card scroll' }, el('table', { class: 'sides' }, el('thead', {}, el('tr', {}, el('td'), el('th', { scope: 'col', class: 'n' }, ...broken(local), el('small', {}, 'local, ' + role(0))), el('th', { scope: 'col', class: 'n' }, ...broken(remote), el('small', {}, 'remote, ' + role(1))))),
       el('tbody', {}, ...sides))),
     el('div', { class: 'card groups' }, ...[...groups].map(([g, list]) => el('section', {}, el('h3', {}, g), el('dl', {}, ...list)))));
 }

@@ -50,11 +50,12 @@ window.addEventListener('beforeprint', () => {
   themed = document.documentElement.dataset.theme;
   document.documentElement.dataset.theme = 'light';
   redraw();
-  if ($('detail').hidden) table.render(true, 200);
+  if ($('detail').hidden) { table.columns(13); table.render(true, 200); }
 });
 window.addEventListener('afterprint', () => {
   if (themed) document.documentElement.dataset.theme = themed; else delete document.documentElement.dataset.theme;
   redraw();
+  table.columns();
   table.render(true);
 });
 route();

@@ -33,7 +33,7 @@ function letters(p) {
     p.g.font = 'bold 10px system-ui, sans-serif';
     p.g.textAlign = 'center';
     p.g.textBaseline = below ? 'top' : 'bottom';
-    p.g.fillText(text, x, y + (below ? 4 : -3));
+    p.g.fillText(text, Math.max(x, gutter + 4 * text.length), y + (below ? 4 : -3));
   };
 }
 

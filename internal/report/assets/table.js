@@ -43,7 +43,8 @@ class Table {
   }
 
   picker() {
-    const pop = $('columns').querySelector('.pop'), groups = new Map();
+    const pop = el('div'), groups = new Map();
+    $('columns').querySelector('.pop').append(pop);
     for (const f of this.all) {
       const g = f.group || 'ends';
       if (!groups.has(g)) groups.set(g, []);
@@ -63,10 +64,11 @@ class Table {
     return show(f, v);
   }
 
-  columns() {
+  // columns decides what is shown; paper has room for a few only.
+  columns(most = Infinity) {
     const span = timeSpan();
     this.days = clock(span[0])[0] !== clock(span[1])[0];
-    this.shown = this.all.filter(f => f.shown);
+    this.shown = this.all.filter(f => f.shown).slice(0, most);
     const step = Math.max(1, Math.floor(D.rows.length / 400));
     const widths = this.shown.map(f => {
       let n = f.column.length * 1.1 + 2;
