@@ -20,5 +20,6 @@ func TestMain(m *testing.M) {
 func roles() []tcptest.Role {
 	return []tcptest.Role{
 		{Name: "live-unprivileged", Run: liveUnprivilegedRole},
+		{Name: "recorder", Run: recorderRole},
 	}
 }

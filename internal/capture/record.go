@@ -111,8 +111,8 @@ type RecorderStats struct {
 	// 1970); nil is recording.
 	Err   error
 	Since int64
-	// SealErr is the last failure to seal a segment. What was recorded is still
-	// there, and is sealed when a recorder starts next.
+	// SealErr is why a segment could not be sealed. What was recorded is still
+	// there, and Tick tries again.
 	SealErr error
 	// Repairs tells what was found and mended at the start.
 	Repairs []Repair
@@ -139,6 +139,9 @@ type Recorder struct {
 	gap    uint64 // lost since the last packet that was written
 	gapWhy error
 	closed bool
+
+	unsealed []string // segments that could not be sealed
+	sealedAt int64    // when that was tried last
 
 	sealing chan struct{} // holds one: a segment is being sealed
 	wg      sync.WaitGroup
@@ -330,6 +333,14 @@ func (r *Recorder) Tick(now time.Time) {
 		}
 	}
 	r.retain(0)
+	if len(r.unsealed) > 0 && r.now-r.sealedAt >= int64(r.cfg.Retry) {
+		select {
+		case r.sealing <- struct{}{}:
+			r.sealAgain()
+			<-r.sealing
+		default: // the disk is busy with another one
+		}
+	}
 }
 
 // Drops tells the recorder the counters of an interface since the capture began.
@@ -371,6 +382,9 @@ func (r *Recorder) Close() error {
 	r.wg.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.unsealed) > 0 {
+		r.sealAgain()
+	}
 	if err := errors.Join(r.stats.Err, r.stats.SealErr, r.lock.unlock()); err != nil {
 		return fmt.Errorf("recording packets into %q: %w", r.dir, err)
 	}

@@ -138,12 +138,14 @@ func repairSegment(dir, base, ext string) (*sealedSegment, *Repair) {
 				return fail(err)
 			}
 		}
-		if scan.end == 0 {
-			return nil, dropSegment(dir, base, ext, repair)
+		if scan.end > 0 {
+			if err := f.Truncate(scan.end); err != nil {
+				return fail(err)
+			}
 		}
-		if err := f.Truncate(scan.end); err != nil {
-			return fail(err)
-		}
+	}
+	if scan.end == 0 {
+		return nil, dropSegment(dir, base, ext, repair)
 	}
 	if repair.Packets = len(scan.built.packets); repair.Packets == 0 && ext == extLive {
 		return nil, dropSegment(dir, base, ext, repair)

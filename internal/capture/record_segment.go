@@ -217,8 +217,24 @@ func (r *Recorder) seal(o *openSegment) {
 		r.spare = built
 		if err != nil {
 			r.stats.SealErr = err
+			r.unsealed = append(r.unsealed, o.base)
 		}
 	})
+}
+
+// sealAgain seals what could not be, from what is on disk. r.mu is held, and no
+// segment is being sealed.
+func (r *Recorder) sealAgain() {
+	left := r.unsealed[:0]
+	var err error
+	for _, base := range r.unsealed {
+		_, repair := repairSegment(r.dir, base, extLive)
+		if repair != nil && repair.Err != nil && !errors.Is(repair.Err, os.ErrNotExist) {
+			err = fmt.Errorf("sealing segment %s: %w", base, repair.Err)
+			left = append(left, base)
+		}
+	}
+	r.unsealed, r.stats.SealErr, r.sealedAt = left, err, r.now
 }
 
 // sealSegment does what docs/format.md says of sealing.
