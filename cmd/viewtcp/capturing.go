@@ -533,10 +533,10 @@ func (p *capturing) tellDrops() {
 	if now.Before(p.tellAt) {
 		return
 	}
-	p.tellAt = now.Add(time.Second)
+	p.tellAt = now.Add(5 * tickEvery)
 	dropped := p.stats().Dropped
 	if n := dropped - p.counts.told; n > 0 {
-		p.counts.told = dropped
+		p.counts.told, p.tellAt = dropped, now.Add(time.Second)
 		p.e.warn(fmt.Sprintf("gap: the kernel dropped %d packets because the ring was full (--buffer makes it larger, a filter or -s the packets fewer or smaller)", n))
 	}
 }
