@@ -12,7 +12,7 @@ type pool[T any] struct {
 	used  uint32
 }
 
-const poolChunk = 1 << 10
+const poolChunk = 1 << 8
 
 // newPool returns a pool of at most limit values.
 func newPool[T any](limit uint32) pool[T] { return pool[T]{next: 1, limit: max(limit, 1)} }

@@ -81,8 +81,8 @@ func (c *Conn) acknowledged(dir int, s *capture.Segment) {
 				c.AckTime = s.Time
 			}
 		}
-	} else if rev.State == tcp.SynRecv && !rev.hasSYN {
-		rev.State = tcp.Established
+	} else if !rev.hasSYN && s.Flags&capture.SYN == 0 && (fwd.State == tcp.SynSent || fwd.State == tcp.SynRecv) {
+		fwd.State = tcp.Established // the other end's SYN was not seen
 	}
 	if rev.State == tcp.StateUnknown && s.Flags&capture.SYN == 0 {
 		rev.State = tcp.Established // it was not seen, but is spoken to

@@ -10,7 +10,6 @@ type zeekSide struct {
 	start, last, ackedTo       uint32
 	lastSYN, lastFIN, lastRST  uint32
 	repeats, zeros, gaps, sums uint32
-	gapTo                      uint32
 	state, prev                zeekState
 }
 
@@ -228,10 +227,8 @@ func (c *Conn) zeek(dir int, s *capture.Segment, p *Packet) {
 		c.noteScaled(dir, &fwd.repeats, 'T')
 	}
 	c.zeekState(dir, s)
-	// A gap at the very end is as likely a wrong number.
-	if p.Flags&AckLostSegment != 0 && f&capture.RST == 0 && rev.state != zeekReset && rev.state != zeekClosed &&
-		seqGT(s.Ack, rev.gapTo) {
-		rev.gapTo = s.Ack
+	// Elsewhere an acknowledgement of unseen data is as likely a wrong number.
+	if p.Flags&AckLostSegment != 0 && f&capture.RST == 0 && fwd.clean() && rev.clean() {
 		c.noteScaled(dir^1, &rev.gaps, 'G')
 	}
 }
@@ -292,6 +289,11 @@ func (c *Conn) noteFlags(dir int, s *capture.Segment) {
 			c.noteOnce(dir, histMulti, 'Q')
 		}
 	}
+}
+
+// clean reports whether an end is established, or was and then sent its FIN.
+func (z *zeekSide) clean() bool {
+	return z.state == zeekEstablished || z.state == zeekClosed && z.prev == zeekEstablished
 }
 
 func (z *zeekSide) become(s zeekState) {
@@ -368,7 +370,7 @@ func (c *Conn) zeekSyn(dir int, s *capture.Segment) {
 	switch {
 	case s.Flags&capture.ACK != 0:
 		z.become(zeekSynAckSent)
-	case peer.state == zeekEstablished && peer.start+1 != 0 && peer.prev == zeekInactive && c.histSeen&(histSYN<<histResponder) != 0:
+	case peer.state == zeekEstablished && peer.prev == zeekInactive && c.histSeen&(histSYN<<histResponder) != 0:
 		z.become(zeekEstablished) // SYN and SYN-ACK came in the wrong order
 	default:
 		z.become(zeekSynSent)
