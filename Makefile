@@ -35,7 +35,7 @@ SUDO      ?= $(if $(filter 0,$(shell id -u)),env,sudo)
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: ARGS (run, bench), PKG (test, race, cover, fuzz, faults), TESTFLAGS, FUZZTIME"
+	@echo "Variables: ARGS (run, bench, score), PKG (test, race, cover, fuzz, faults), TESTFLAGS, FUZZTIME"
 
 .PHONY: build
 build: ## build bin/viewtcp, one static binary
@@ -105,6 +105,11 @@ faults: ## run the fault and load tests, short form
 bench: ## measure against the peers, in the same run
 	@scripts/setup test
 	$(GO) run ./internal/tcptest/bench $(ARGS)
+
+.PHONY: score
+score: ## hold the analysis of packets against VIEWTCP_CAPTURES, a directory with truth/
+	@scripts/setup run
+	$(GO) run ./internal/tcptest/score $(ARGS)
 
 .PHONY: bench-smoke
 bench-smoke: ## run each Go benchmark once, so that none rots

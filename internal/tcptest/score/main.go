@@ -100,7 +100,7 @@ func (r *result) print(p *printer, show int) {
 	p.share("completeness", r.completeness)
 	p.share("initial RTT", r.initialRTT)
 	p.share("MSS, by side", r.mss)
-	p.share("windows, by side", r.win)
+	p.share("smallest window, by side", r.win)
 	r.printWorst(p, show)
 	if len(r.kernel) == 0 {
 		return

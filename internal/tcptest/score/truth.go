@@ -52,9 +52,7 @@ type truthStream struct {
 type truthSide struct {
 	Packets, Bytes, Payload uint64
 	MSS                     *uint16
-	MaxWindow               *uint32 `json:"max_window"`
 	MinWindow               *uint32 `json:"min_window"`
-	MaxFlight               *uint32 `json:"max_bif"`
 }
 
 // kernelPacket is what the sending kernel really did.
