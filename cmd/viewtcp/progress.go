@@ -70,7 +70,7 @@ func progressLine(done, total int64, packets uint64, took time.Duration, width i
 	share := float64(done) / float64(total)
 	if rate > 0 {
 		left := time.Duration(float64(total-done) / rate * float64(time.Second))
-		text += ", " + string(output.AppendMicros(nil, uint64(left.Round(time.Second).Microseconds()))) + " left"
+		text += ", " + left.Round(time.Second).String() + " left"
 	}
 	text = fmt.Sprintf("%3.0f%%  %s", 100*share, text)
 	if room := width - len(text) - 5; room >= 10 {
