@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // Column is a column of a table: a field, or an end of the connection as
@@ -25,7 +26,7 @@ type Column struct {
 // endColumns are the two ends; tables show them instead of four columns.
 var endColumns = []Column{
 	{Name: "local", Head: "LOCAL", Drop: 12, Append: func(b []byte, c *tcp.Conn) []byte {
-		return appendEnd(b, c.Local, c.LocalPort)
+		return text.AppendEnd(b, c.Local, c.LocalPort)
 	}},
 	{Name: "remote", Head: "REMOTE", Drop: 16, Append: func(b []byte, c *tcp.Conn) []byte {
 		if c.State == tcp.Listen {
@@ -36,26 +37,8 @@ var endColumns = []Column{
 			b = append(b, ':')
 			return strconv.AppendUint(b, uint64(c.RemotePort), 10)
 		}
-		return appendEnd(b, c.Remote, c.RemotePort)
+		return text.AppendEnd(b, c.Remote, c.RemotePort)
 	}},
-}
-
-// appendEnd appends ADDRESS:PORT, [ADDRESS]:PORT for IPv6, and * for what is
-// not bound or not known yet.
-func appendEnd(b []byte, a tcp.Addr, port uint16) []byte {
-	switch {
-	case a.IsUnspecified():
-		b = append(b, '*')
-	case a.Is4():
-		b = a.AppendTo(b)
-	default:
-		b = append(a.AppendTo(append(b, '[')), ']')
-	}
-	b = append(b, ':')
-	if port == 0 {
-		return append(b, '*')
-	}
-	return strconv.AppendUint(b, uint64(port), 10)
 }
 
 func fieldColumn(f *tcp.Field) Column {

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // JSON writes connections as flat objects with the registry's names as keys.
@@ -186,7 +187,7 @@ func appendString(b []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || hostile(r) {
+		if r == utf8.RuneError && n == 1 || text.Hostile(r) {
 			b = append(b, s[from:i]...)
 			if r > 0xffff {
 				r -= 0x10000
@@ -201,6 +202,8 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, s[from:]...)
 	return append(b, '"')
 }
+
+const hexDigits = "0123456789abcdef"
 
 // appendUnit appends \uXXXX.
 func appendUnit(b []byte, r rune) []byte {

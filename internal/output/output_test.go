@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // hostileTexts is what a process may call itself.
@@ -33,7 +34,7 @@ func hostileTexts() []string {
 func wantHarmless(t *testing.T, b []byte) {
 	t.Helper()
 	for i, r := range strings.ReplaceAll(string(b), "\n", "") {
-		if r == utf8.RuneError || hostile(r) {
+		if r == utf8.RuneError || text.Hostile(r) {
 			t.Fatalf("%q at %d of %.80q", r, i, b)
 		}
 	}
@@ -89,26 +90,11 @@ func TestHostileTextIsHarmlessAtEverySink(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"nginx": "nginx", "\x1b[31m": `\x1b[31m`, "a\nb\tc\r": `a\nb\tc\r`, "\u202e": `\u202e`,
-		"\u0085": `\x85`, "\xff": `\xff`, "日本": "日本", "\U000e0001": `\U000e0001`, "": "",
-	} {
-		if got := Clean(in); got != want {
-			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzClean(f *testing.F) {
+func FuzzString(f *testing.F) {
 	for _, s := range hostileTexts() {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		wantHarmless(t, []byte(strings.ReplaceAll(Clean(s), "\n", "!")))
-		if strings.Contains(Clean(s), "\n") {
-			t.Errorf("a newline survived in %q", Clean(s))
-		}
 		j := appendString(nil, s)
 		wantHarmless(t, j)
 		var back string
@@ -163,26 +149,6 @@ func TestEventJSON(t *testing.T) {
 	} {
 		if got := string(j.AppendEvent(nil, &e)); got != want {
 			t.Errorf("event\n got %s\nwant %s", got, want)
-		}
-	}
-}
-
-func TestHumanUnits(t *testing.T) {
-	for us, want := range map[uint64]string{
-		0: "0µs", 850: "850µs", 1000: "1.00ms", 12_345: "12.3ms", 123_456: "123ms", 999_999: "999ms",
-		1_000_000: "1.00s", 59_999_999: "59.9s", 60_000_000: "1m00s", 192_000_000: "3m12s",
-		3600_000_000: "1h00m", 7_500_000_000: "2h05m", 86_400_000_000: "1d00h", 964_800_000_000: "11d04h",
-	} {
-		if got := string(AppendMicros(nil, us)); got != want {
-			t.Errorf("%d µs is %q, want %q", us, got, want)
-		}
-	}
-	for n, want := range map[uint64]string{
-		0: "0", 1023: "1023", 1024: "1.00K", 1536: "1.50K", 10239: "9.99K", 10240: "10.0K", 1 << 20: "1.00M",
-		1023 << 10: "1023K", 1<<64 - 1: "15.9E", 1 << 60: "1.00E",
-	} {
-		if got := string(AppendBytes(nil, n)); got != want {
-			t.Errorf("%d bytes is %q, want %q", n, got, want)
 		}
 	}
 }

@@ -1,15 +1,15 @@
-package output
+package text
 
 import (
 	"unicode"
 	"unicode/utf8"
 )
 
-// hostile reports whether a rune may act on a terminal or disguise a text: C0
+// Hostile reports whether a rune may act on a terminal or disguise a text: C0
 // and C1 controls, DEL, line and paragraph separators, and everything that
 // Unicode classes as a format character, the bidirectional overrides and the
 // invisible ones among them.
-func hostile(r rune) bool {
+func Hostile(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r < ' ' || r == 0x7f
 	}
@@ -38,7 +38,7 @@ func AppendClean(b []byte, s string) []byte {
 			b = append(b, s[from:i]...)
 			b = appendByteEscape(b, s[i])
 			from = i + n
-		case hostile(r):
+		case Hostile(r):
 			b = append(b, s[from:i]...)
 			b = appendRuneEscape(b, r)
 			from = i + n

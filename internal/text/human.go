@@ -1,4 +1,4 @@
-package output
+package text
 
 import (
 	"strconv"
@@ -115,4 +115,22 @@ func appendThree(b []byte, n, unit uint64) []byte {
 // appendLocalTime appends a wall time in the local zone, to the millisecond.
 func appendLocalTime(b []byte, wall int64) []byte {
 	return time.Unix(0, wall).AppendFormat(b, "2006-01-02 15:04:05.000")
+}
+
+// AppendEnd appends ADDRESS:PORT, [ADDRESS]:PORT for IPv6, and * for what is
+// not bound or not known yet.
+func AppendEnd(b []byte, a tcp.Addr, port uint16) []byte {
+	switch {
+	case a.IsUnspecified():
+		b = append(b, '*')
+	case a.Is4():
+		b = a.AppendTo(b)
+	default:
+		b = append(a.AppendTo(append(b, '[')), ']')
+	}
+	b = append(b, ':')
+	if port == 0 {
+		return append(b, '*')
+	}
+	return strconv.AppendUint(b, uint64(port), 10)
 }
