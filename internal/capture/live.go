@@ -36,7 +36,8 @@ type LiveConfig struct {
 	// of two and at least a page. A frame must fit into one; longer ones are cut.
 	BlockBytes int
 	// BlockTimeout is how long the kernel keeps a block that is not full, in
-	// steps of a millisecond.
+	// steps of a millisecond. A reader that stands still for as many timeouts as
+	// there are blocks loses frames, however few there are.
 	BlockTimeout time.Duration
 	// Promiscuous asks for frames to other hosts as well, for as long as the
 	// capture is open. AnyInterface has no such mode.
