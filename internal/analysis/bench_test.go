@@ -64,22 +64,22 @@ func (tr *traffic) fill(conn, step int) {
 		s.Seq, s.Ack = s.Ack, s.Seq
 	}
 	data := uint32(tr.rounds) * 2 * trafficMSS
-	switch last := tr.steps() - 3; {
-	case step == 0:
+	switch last := tr.steps() - 3; step {
+	case 0:
 		s.Flags, s.Seq, s.Ack, s.Opts, s.WScale, s.MSS = capture.SYN, 1000, 0, s.Opts|capture.OptWScale|capture.OptMSS, 7, 1460
-	case step == 1:
+	case 1:
 		s.Ack, s.Seq = 5000, 1001
 		back()
 		s.Flags, s.Opts, s.WScale, s.MSS = capture.SYN|capture.ACK, s.Opts|capture.OptWScale|capture.OptMSS, 7, 1460
-	case step == 2:
-	case step == last:
+	case 2:
+	case last:
 		s.Seq += data
 		s.Flags |= capture.FIN
-	case step == last+1:
+	case last + 1:
 		s.Seq += data + 1
 		back()
 		s.Flags |= capture.FIN
-	case step == last+2:
+	case last + 2:
 		s.Seq += data + 1
 		s.Ack++
 	default:

@@ -86,7 +86,7 @@ func (x *script) play() {
 	s := x.segment(words)
 	x.a.Add(&s, &x.p)
 	x.conn = x.p.Conn
-	for _, w := range strings.Fields(want) {
+	for w := range strings.FieldsSeq(want) {
 		x.expect(w)
 	}
 }

@@ -98,6 +98,7 @@ func (c *Conn) acknowledged(dir int, s *capture.Segment) {
 		fwd.State = tcp.Closing
 	case tcp.FinWait2:
 		fwd.State = tcp.TimeWait
+	default:
 	}
 	switch rev.State {
 	case tcp.FinWait1:
@@ -106,6 +107,7 @@ func (c *Conn) acknowledged(dir int, s *capture.Segment) {
 		rev.State = tcp.TimeWait
 	case tcp.LastAck:
 		rev.State = tcp.Closed
+	default:
 	}
 	c.ended(s.Time)
 }
@@ -125,6 +127,7 @@ func (c *Conn) finish(dir int, s *capture.Segment) {
 		fwd.State = tcp.FinWait1
 	case tcp.CloseWait:
 		fwd.State = tcp.LastAck
+	default:
 	}
 	if rev.State == tcp.FinWait2 && s.Flags&capture.ACK != 0 && seqGE(s.Ack, rev.finEnd) && rev.hasFIN && fwd.State == tcp.FinWait1 {
 		fwd.State = tcp.LastAck

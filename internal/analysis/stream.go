@@ -160,6 +160,7 @@ func (c *Conn) progress(s *capture.Segment) {
 		} else {
 			c.Completeness |= CompleteACK
 		}
+	default:
 	}
 	if f&(capture.FIN|capture.ACK) == capture.FIN|capture.ACK {
 		c.Completeness |= CompleteFIN

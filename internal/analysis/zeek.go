@@ -250,6 +250,7 @@ func (z *zeekSide) begin(f capture.Flags, seq, end uint32) {
 		if syn {
 			z.start, z.ackedTo, z.last = seq, seq, end
 		}
+	case zeekClosed:
 	case zeekReset:
 		if syn && z.prev == zeekInactive {
 			z.start, z.ackedTo, z.last = seq, seq, end
@@ -354,6 +355,7 @@ func (c *Conn) zeekState(dir int, s *capture.Segment) {
 		if rst && peer.state != zeekClosed {
 			z.become(zeekReset)
 		}
+	case zeekReset:
 	}
 }
 
