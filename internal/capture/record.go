@@ -182,8 +182,9 @@ func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
 	return r, nil
 }
 
-// Add records a frame that Decode found the segment of. It returns at once but
-// for writing to the disk; whatever cannot be written is counted, not returned.
+// Add records a frame that Decode found the segment of, with its comment if that
+// is no longer than 512 bytes. It returns at once but for writing to the disk;
+// whatever cannot be written is counted, not returned.
 func (r *Recorder) Add(f *Frame, s *Segment) {
 	key, dir := keyOf(&s.Tuple)
 	r.mu.Lock()
@@ -246,7 +247,7 @@ func (r *Recorder) ready(f *Frame) error {
 	if !r.knows(f) && !r.introduce(f) {
 		return errInterface
 	}
-	if o := r.open; o != nil && (o.w.Offset()+r.built.size()+int64(len(f.Data))+maxPacketExtra > r.cfg.SegmentBytes ||
+	if o := r.open; o != nil && (o.w.Offset()+r.built.size()+int64(len(f.Data)+len(f.Comment))+maxPacketExtra > r.cfg.SegmentBytes ||
 		f.Time-o.began >= int64(r.cfg.SegmentAge)) {
 		if !r.rotate() {
 			return r.stats.Err
@@ -281,12 +282,17 @@ func (r *Recorder) introduce(f *Frame) bool {
 // its part of the index.
 const maxPacketExtra = 1024
 
+// maxRecordComment is the longest comment of a frame that is recorded with it.
+const maxRecordComment = 512
+
 // write puts the frame into the segment. r.mu is held.
 func (r *Recorder) write(f *Frame, s *Segment, conn uint32) {
 	o := r.open
 	cut := *f
 	cut.Data = f.Data[:keepLen(f, s, r.cfg.Snaplen)]
-	cut.Comment = ""
+	if len(cut.Comment) > maxRecordComment {
+		cut.Comment = ""
+	}
 	comment := ""
 	if r.gap > 0 {
 		comment = fmt.Sprintf("ViewTCP: %d packets before this one are lost: %v", r.gap, r.gapWhy)

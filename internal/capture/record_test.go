@@ -116,6 +116,9 @@ func TestRecorderFinds(t *testing.T) {
 	k := talk{conns: 40, payload: 10}
 	for range 4000 {
 		f, s, tuple := k.next(t)
+		if k.n%100 == 0 {
+			f.Comment = "curl (99)"
+		}
 		r.Add(&f, &s)
 		f.Data, f.Number = bytes.Clone(f.Data[:54]), uint64(len(want[tuple])+1)
 		want[tuple] = append(want[tuple], f)
