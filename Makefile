@@ -35,7 +35,7 @@ SUDO      ?= $(if $(filter 0,$(shell id -u)),env,sudo)
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: ARGS (run, bench, score), PKG (test, race, cover, fuzz, faults), TESTFLAGS, FUZZTIME"
+	@echo "Variables: ARGS (run, bench, bench-analyze, score), PKG (test, race, cover, fuzz, faults), TESTFLAGS, FUZZTIME"
 
 .PHONY: build
 build: ## build bin/viewtcp, one static binary
@@ -103,8 +103,13 @@ faults: ## run the fault and load tests, short form
 
 .PHONY: bench
 bench: ## measure against the peers, in the same run
-	@scripts/setup test
+	@scripts/setup bench
 	$(GO) run ./internal/tcptest/bench $(ARGS)
+
+.PHONY: bench-analyze
+bench-analyze: ## measure analyze over captures of 2 GB, kept until ARGS=-clean
+	@scripts/setup bench
+	$(GO) run ./internal/tcptest/bench -run P6 $(ARGS)
 
 .PHONY: score
 score: ## hold the analysis of packets against VIEWTCP_CAPTURES, a directory with truth/

@@ -18,6 +18,8 @@ import (
 type Flow struct {
 	// Rounds of a request of Send bytes and an answer of Reply bytes; 0 is one.
 	Send, Reply, Rounds int
+	// Texts are what each request and each answer begin with; the rest is zeros.
+	Texts [2]string
 	// Pause is before each request but the first.
 	Pause time.Duration
 	// ReadPause is the server's before it reads 16 KiB, with a receive buffer of
@@ -180,12 +182,12 @@ func (f *Flow) request(fd int, family Family, to netip.AddrPort, deadline time.T
 	if err := conn.SetKeepAliveConfig(ka); err != nil {
 		return end, err
 	}
-	buf := make([]byte, 64<<10)
+	zeros := make([]byte, 64<<10)
 	for i := range f.rounds() {
 		if i > 0 {
 			time.Sleep(f.Pause)
 		}
-		err = sendZeros(conn, buf, f.Send)
+		err = sendText(conn, zeros, f.Texts[0], f.Send)
 		if err == nil {
 			_, err = io.CopyN(io.Discard, conn, int64(f.Reply))
 		}
@@ -222,7 +224,7 @@ func (f *Flow) serve(ln *net.TCPListener, deadline time.Time) (end FlowEnd, err 
 	if end, err = flowEnd(conn); err != nil {
 		return end, err
 	}
-	buf := make([]byte, 64<<10)
+	buf, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
 	for i := range f.rounds() {
 		wanted := f.Send
 		if f.Abort && i == f.rounds()-1 {
@@ -242,7 +244,7 @@ func (f *Flow) serve(ln *net.TCPListener, deadline time.Time) (end FlowEnd, err 
 			return end.abort(conn)
 		}
 		if err == nil {
-			err = sendZeros(conn, buf, f.Reply)
+			err = sendText(conn, zeros, f.Texts[1], f.Reply)
 		}
 		if err != nil {
 			return end, err
@@ -257,15 +259,18 @@ func (f *Flow) serve(ln *net.TCPListener, deadline time.Time) (end FlowEnd, err 
 	return end.closed(conn, deadline)
 }
 
-func sendZeros(conn net.Conn, buf []byte, n int) error {
-	for n > 0 {
-		m, err := conn.Write(buf[:min(n, len(buf))])
-		if err != nil {
-			return err
-		}
-		n -= m
+// sendText sends n bytes that begin with a text and go on with zeros.
+func sendText(conn net.Conn, zeros []byte, text string, n int) error {
+	part := zeros[:min(n, len(zeros))]
+	copy(part, text)
+	m, err := conn.Write(part)
+	clear(zeros[:min(len(text), len(part))])
+	for err == nil && m < n {
+		var more int
+		more, err = conn.Write(zeros[:min(n-m, len(zeros))])
+		m += more
 	}
-	return nil
+	return err
 }
 
 // flowEnd describes an end of a connection that stands.

@@ -78,6 +78,21 @@ func NewLink(tb testing.TB, cfg LinkConfig) *Link {
 	} else {
 		_ = f.Close()
 	}
+	l, err := MakeLink(tb.Context(), tb.TempDir(), cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return l
+}
+
+// MakeLink makes both namespaces, with files in dir that hold them, and the
+// link. The caller must Close it.
+func MakeLink(ctx context.Context, dir string, cfg LinkConfig) (_ *Link, err error) {
 	if cfg.Snap == 0 {
 		cfg.Snap = 128
 	}
@@ -85,30 +100,48 @@ func NewLink(tb testing.TB, cfg LinkConfig) *Link {
 		cfg.MaxPackets = 1 << 20
 	}
 	l := &Link{
-		Ends: [2]*NetNS{NewNetNS(tb), NewNetNS(tb)}, cfg: cfg, tuns: [2]int{-1, -1}, newest: [2]int{-1, -1},
-		start:  time.Now(),
+		cfg: cfg, tuns: [2]int{-1, -1}, wake: -1, newest: [2]int{-1, -1}, start: time.Now(),
 		impair: [2]*impairer{newImpairer(cfg.There, cfg.Seed, 0), newImpairer(cfg.Back, cfg.Seed, 1)},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("making a link: %w", err)
 	}
 	// Addresses for documentation: RFC 5737 and RFC 3849.
 	nets := [2]string{"192.0.2.1/24", "192.0.2.2/24"}
 	if cfg.IPv6 {
 		nets = [2]string{"2001:db8::1/64", "2001:db8::2/64"}
 	}
-	var err error
-	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { l.close() })
 	for i := range l.Ends {
 		prefix := netip.MustParsePrefix(nets[i])
 		l.Addrs[i] = prefix.Addr()
-		if err := l.attach(tb.Context(), i, prefix); err != nil {
-			tb.Fatal(err)
+		if l.Ends[i], err = MakeNetNS(dir); err != nil {
+			return nil, err
+		}
+		if err := l.attach(ctx, i, prefix); err != nil {
+			return nil, err
 		}
 	}
 	l.done = make(chan struct{})
 	go l.relay()
-	return l
+	return l, nil
+}
+
+// Close ends the link and its namespaces.
+func (l *Link) Close() error {
+	l.end()
+	var errs []error
+	for i, n := range l.Ends {
+		if n != nil {
+			errs = append(errs, n.Close())
+			l.Ends[i] = nil
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // attach makes the device of one end.
@@ -168,7 +201,7 @@ func openTUN(name string) (fd int, err error) {
 // now is in nanoseconds since 1970, and never goes back.
 func (l *Link) now() int64 { return l.start.UnixNano() + int64(time.Since(l.start)) }
 
-// relay moves packets until close. One thread does all, so that the record needs
+// relay moves packets until the end. One thread does all, so that the record needs
 // no lock and has one order.
 func (l *Link) relay() {
 	defer close(l.done)
@@ -282,7 +315,7 @@ func (l *Link) Record() (*LinkRecord, error) {
 		}
 		lost = errors.Join(lost, deviceDrops(i, string(out)))
 	}
-	l.close()
+	l.end()
 	return &l.record, errors.Join(lost, l.failure)
 }
 
@@ -302,7 +335,8 @@ func deviceDrops(end int, out string) error {
 	return nil
 }
 
-func (l *Link) close() {
+// end stops the relay and takes the devices away.
+func (l *Link) end() {
 	l.stop.Do(func() {
 		if l.done != nil {
 			_, _ = unix.Write(l.wake, binary.NativeEndian.AppendUint64(nil, 1))

@@ -10,7 +10,9 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
-func TestMain(m *testing.M) { tcptest.Main(m) }
+func TestMain(m *testing.M) {
+	tcptest.Main(m, tcptest.Role{Name: "build capture", Run: buildCaptureRole})
+}
 
 func TestParseOptions(t *testing.T) {
 	o, err := parseOptions([]string{"-run", "P1,P4", "-sizes", "2000,1000", "-full"})

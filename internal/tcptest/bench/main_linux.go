@@ -32,6 +32,8 @@ type options struct {
 	storm     int
 	rate      int
 	benchtime string
+	captures  string
+	clean     bool
 }
 
 // A figure measures one line of the list of targets, or several of a kind.
@@ -48,10 +50,11 @@ var figures = []figure{
 	{section{"P2b", "Refresh over many namespaces"}, true, measureNamespaces},
 	{section{"P4", "Short connections"}, true, measureStorm},
 	{section{"P5", "Filter"}, false, measureFilter},
+	{section{"P6", "Analysis of a capture"}, true, measureAnalyze},
 }
 
 func main() {
-	if code, is := tcptest.PlayRole(); is {
+	if code, is := tcptest.PlayRole(tcptest.Role{Name: "build capture", Run: buildCaptureRole}); is {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
@@ -111,12 +114,14 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.write, "w", "", "rewrite the sections of this `file`, docs/benchmarks.md")
 	sizes := fs.String("sizes", "1000,5000,20000", "P1: `numbers` of sockets")
 	fs.BoolVar(&o.full, "full", false, "P1: 100,000 sockets too")
-	fs.IntVar(&o.reps, "reps", 7, "P1: repetitions, of which the median counts")
+	fs.IntVar(&o.reps, "reps", 7, "P1, P6: repetitions, of which the median counts")
 	fs.IntVar(&o.sockets, "sockets", 20000, "P2: sockets")
 	fs.DurationVar(&o.window, "window", 30*time.Second, "P2, P2b: how long to watch")
 	fs.IntVar(&o.storm, "storm", 20000, "P4: connections")
 	fs.IntVar(&o.rate, "rate", 8000, "P4: connections a second, at most")
 	fs.StringVar(&o.benchtime, "benchtime", "1s", "P5: -benchtime of go test")
+	fs.StringVar(&o.captures, "captures", "", "P6: `directory` that keeps the captures, 2 GB; viewtcp-bench in the user's cache by default")
+	fs.BoolVar(&o.clean, "clean", false, "P6: remove the captures instead")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
