@@ -179,6 +179,7 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 		}
 	}
 	*p = Packet{}
+	streams := a.stats.Streams
 	ref, dir := a.stream(s, p)
 	a.last = ref
 	c := a.conns.at(ref)
@@ -186,7 +187,7 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 	if s.Info&capture.InICMP != 0 {
 		a.stats.ICMP++
 		c.ICMP++
-		c.progress(s)
+		a.progress(c, s, a.stats.Streams != streams)
 		return
 	}
 	fwd, rev := &c.Sides[dir], &c.Sides[dir^1]
@@ -203,7 +204,7 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 	default:
 		a.sequence(c, dir, s, p)
 	}
-	c.progress(s)
+	a.progress(c, s, a.stats.Streams != streams)
 	a.options(c, dir, s, p)
 	if len(s.Payload) > 0 {
 		a.read(ref, c, dir, s)

@@ -155,6 +155,27 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestCompleteness40: Wireshark 4.0 does not count a first segment, unless it is
+// a SYN.
+func TestCompleteness40(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Wireshark40 = true
+	for text, want := range map[string]uint8{
+		`0 > S 0`: CompleteSYN,
+		`0 > P. 1:10 ack 1
+		 1 < . 1 ack 11`: CompleteACK,
+		`0 < S. 0 ack 1
+		 1 > . 1 ack 1`: CompleteACK,
+	} {
+		play(t, cfg, text, func(t *testing.T, _ *Analyzer, c *Conn) {
+			t.Helper()
+			if c.Completeness != want {
+				t.Errorf("%q: %d, want %d", text, c.Completeness, want)
+			}
+		})
+	}
+}
+
 // TestHistoryScale: repeated events are noted at 1, 10 and 100.
 func TestHistoryScale(t *testing.T) {
 	c := &Conn{}

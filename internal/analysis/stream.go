@@ -142,9 +142,13 @@ func (c *Conn) opened(dir int) int {
 }
 
 // progress follows Wireshark's completeness and initial RTT, which segments
-// quoted in ICMP errors move too.
-func (c *Conn) progress(s *capture.Segment) {
+// quoted in ICMP errors move too. first says that the segment is the first of its
+// stream, of which 4.0 takes in nothing but a SYN.
+func (a *Analyzer) progress(c *Conn, s *capture.Segment, first bool) {
 	f := s.Flags
+	if first && a.cfg.Wireshark40 && f&synAck != capture.SYN {
+		return
+	}
 	if f&synAck == capture.SYN && c.Completeness == 0 {
 		c.Completeness |= CompleteSYN
 		if s.Len > 0 {
