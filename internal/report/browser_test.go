@@ -140,7 +140,7 @@ func TestBrowser(t *testing.T) {
 		b.key("Escape")
 		b.until(`document.querySelector('#detail').hidden`)
 	})
-	t.Run("detail", func(t *testing.T) { testDetail(t, b) })
+	t.Run("detail", func(t *testing.T) { lookAtDetail(t, b) })
 	t.Run("ladder", func(t *testing.T) {
 		b.eval(`location.hash = '#stream-8'`) // refused
 		b.until(`document.querySelectorAll('.ladder li').length === 2`)
@@ -183,8 +183,9 @@ func TestBrowser(t *testing.T) {
 	b.clean()
 }
 
-// testDetail looks at one connection: facts, plots, zoom.
-func testDetail(t *testing.T, b *browser) {
+// lookAtDetail opens one connection: facts, plots, zoom.
+func lookAtDetail(t *testing.T, b *browser) {
+	t.Helper()
 	b.eval(`location.hash = '#stream-0'`)
 	b.until(`document.querySelectorAll('.plot canvas').length === 4`)
 	b.shot("detail-light", true)

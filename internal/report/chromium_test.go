@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,7 @@ func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 		}
 		_ = out.Close()
 	})
-	if err := out.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+	if err := out.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Logf("without a deadline for the browser's answers: %v", err)
 	}
 
@@ -209,10 +210,10 @@ func (b *browser) until(condition string) {
 	b.t.Fatalf("it never became true that %s\n%s", condition, strings.Join(b.problems, "\n"))
 }
 
-// frame waits for the page to have drawn.
+// frame waits for the page to have drawn what the last event asked for.
 func (b *browser) frame() {
 	b.t.Helper()
-	b.eval(`new Promise(r => setTimeout(r, 30))`)
+	b.eval(`new Promise(r => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(r, 10))); setTimeout(r, 2000); })`)
 }
 
 // screenshot writes what is in sight as a PNG.
@@ -242,9 +243,7 @@ func (b *browser) media(medium, scheme string) {
 func (b *browser) mouse(kind string, x, y float64, extra map[string]any) {
 	b.t.Helper()
 	p := map[string]any{"type": kind, "x": x, "y": y}
-	for k, v := range extra {
-		p[k] = v
-	}
+	maps.Copy(p, extra)
 	b.call("Input.dispatchMouseEvent", p, nil)
 }
 

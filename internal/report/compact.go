@@ -85,26 +85,25 @@ func (p *point) takes(q *point, width int64, how int) bool {
 	if uint64(p.len)+uint64(q.len) > math.MaxUint32 {
 		return false
 	}
-	if how == mergeAll {
-		return true
-	}
 	const (
 		ends   = flagSYN | flagFIN | flagRST
 		silent = anaWindowUpdate | anaKeepAlive
 	)
-	if (p.flags|q.flags)&ends != 0 || p.verdict != q.verdict {
-		return false
-	}
-	if how == mergeVerdicts {
+	plain := p.verdict|q.verdict == 0 && (p.flags|q.flags)&ends == 0
+	runs := plain && (p.analysis|q.analysis)&^silent == 0
+	switch how {
+	case mergeRuns:
+		return runs && q.seq == p.seq+int64(p.len)
+	case mergeNotes:
+		if runs {
+			return q.seq == p.seq+int64(p.len)
+		}
+		return plain && p.analysis == q.analysis
+	case mergeVerdicts:
+		return p.verdict == q.verdict && (p.flags|q.flags)&ends == 0
+	default:
 		return true
 	}
-	if p.verdict != 0 {
-		return false
-	}
-	if (p.analysis|q.analysis)&^silent == 0 {
-		return q.seq == p.seq+int64(p.len)
-	}
-	return how == mergeNotes && p.analysis == q.analysis
 }
 
 func (p *point) join(q *point) {

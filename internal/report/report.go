@@ -26,8 +26,8 @@ type Options struct {
 	// part of the summary and counted.
 	MaxRows int
 	// MaxMemory bounds the points of all connections together, in bytes, 64 MiB
-	// by default. Not in it: some 300 bytes for each connection that has not
-	// ended, and about 1 KiB for each of twice MaxRows rows.
+	// by default. Not in it: some 250 bytes for each connection that has not
+	// ended, and about 500 bytes for each of at most twice MaxRows rows.
 	MaxMemory int
 }
 

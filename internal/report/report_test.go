@@ -133,7 +133,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("the page has %q", m)
 		}
 	}
-	if n := len(js[0][1]); n > 56<<10 {
+	if n := len(js[0][1]); n > 60<<10 {
 		t.Errorf("the script has %d bytes", n)
 	}
 
@@ -408,8 +408,8 @@ func decodePoints(t *testing.T, text string, numbered bool) []point {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uint := func() uint64 { v, n := binary.Uvarint(b); b = b[n:]; return v }
-	sint := func() int64 { v, n := binary.Varint(b); b = b[n:]; return v }
+	uvar := func() uint64 { v, n := binary.Uvarint(b); b = b[n:]; return v }
+	svar := func() int64 { v, n := binary.Varint(b); b = b[n:]; return v }
 	var ps []point
 	var next, ack, win [2]int64
 	var at, frame int64
@@ -418,34 +418,34 @@ func decodePoints(t *testing.T, text string, numbered bool) []point {
 		b = b[1:]
 		d := h & bitFrom
 		p := point{from: d, verdict: h >> 1 & 3, n: 1, flags: flagACK}
-		at += sint()
-		p.time, p.seq = at, next[d]+sint()
-		ack[d] += sint()
-		p.ack, p.len = ack[d], uint32(uint())
+		at += svar()
+		p.time, p.seq = at, next[d]+svar()
+		ack[d] += svar()
+		p.ack, p.len = ack[d], uint32(uvar())
 		if numbered {
-			frame += sint()
+			frame += svar()
 			p.frame = uint64(frame)
 		}
 		if p.len > 0 {
-			p.inFlight = uint32(uint())
+			p.inFlight = uint32(uvar())
 		}
 		if h&bitFlags != 0 {
-			p.flags = uint16(uint())
+			p.flags = uint16(uvar())
 		}
 		if h&bitAnalysis != 0 {
-			p.analysis = uint16(uint())
+			p.analysis = uint16(uvar())
 		}
 		if h&bitRTT != 0 {
-			p.rttMax = uint32(uint())
+			p.rttMax = uint32(uvar())
 		}
 		if h&bitWindow != 0 {
-			win[d] += sint()
+			win[d] += svar()
 		}
 		p.winMax, p.winMin, p.rttMin = uint32(win[d]), uint32(win[d]), p.rttMax
 		if h&bitRun != 0 {
-			p.span, p.n = uint32(uint()), uint32(uint())
-			p.rttMin -= uint32(uint())
-			p.winMin -= uint32(uint())
+			p.span, p.n = uint32(uvar()), uint32(uvar())
+			p.rttMin -= uint32(uvar())
+			p.winMin -= uint32(uvar())
 		}
 		next[d] = p.seq + int64(p.len)
 		ps = append(ps, p)

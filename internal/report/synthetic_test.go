@@ -128,10 +128,10 @@ func (w *world) connect(s script) {
 		if flags&flagFIN != 0 {
 			st.FINs[from]++
 		}
-		switch {
-		case p.Verdict == 1:
+		switch p.Verdict {
+		case 1:
 			st.Retransmissions[from]++
-		case p.Verdict == 2:
+		case 2:
 			st.OutOfOrder[from]++
 		}
 		if p.Analysis&64 != 0 {

@@ -59,7 +59,7 @@ class Plot {
     this.group = group;
     group.plots.push(this);
     this.on = {};
-    this.canvas = el('canvas', { tabindex: 0, role: 'img' });
+    this.canvas = el('canvas', { tabindex: 0, role: 'img', 'aria-label': o.title + '; plus, minus and arrows zoom and move, comma and full stop go from packet to packet' });
     this.out = el('output', {});
     this.legend = el('span', { class: 'legend' }, ...Object.entries(o.series).map(([key, [name, color, off]]) => {
       this.on[key] = !off;
@@ -161,7 +161,18 @@ class Plot {
 
   x(t) { return gutter + (this.right - gutter) * (t - this.group.lo) / (this.group.hi - this.group.lo); }
   t(x) { return this.group.lo + (x - gutter) / ((this.right || gutter + 1) - gutter) * (this.group.hi - this.group.lo); }
-  y(v) { return this.bottom - (this.bottom - 8) * (v - this.low) / (this.high - this.low); }
+  y(v) {
+    const part = this.on.log ? Math.log(Math.max(v, this.low) / this.low) / Math.log(this.high / this.low) : (v - this.low) / (this.high - this.low);
+    return this.bottom - (this.bottom - 8) * part;
+  }
+
+  // marks of the axis of values: decades on a logarithmic one.
+  marks() {
+    if (!this.on.log) return ticks(this.low, this.high, Math.max(2, this.height / 45))[0];
+    const out = [];
+    for (let v = 10 ** Math.ceil(Math.log10(this.low)); v <= this.high; v *= 10) out.push(v);
+    return out.length > 1 ? out : [this.low, ...out, this.high];
+  }
 
   draw() {
     const g0 = this.group, [g, w, h] = fit(this.canvas, this.height);
@@ -171,11 +182,11 @@ class Plot {
     [this.low, this.high] = this.range(this);
     if (!(this.high > this.low)) this.high = this.low + 1;
     const pad = (this.high - this.low) * 0.04;
-    if (this.low !== 0) this.low -= pad;
+    if (this.low !== 0 && !this.on.log) this.low -= pad;
     this.high += pad;
     g.textBaseline = 'middle';
     g.textAlign = 'right';
-    for (const v of ticks(this.low, this.high, Math.max(2, h / 45))[0]) {
+    for (const v of this.marks()) {
       const y = Math.round(this.y(v));
       g.fillStyle = palette.faint;
       g.fillRect(gutter, y, this.right - gutter, 1);
@@ -194,7 +205,7 @@ class Plot {
     }
     g.save();
     g.beginPath();
-    g.rect(gutter, 0, this.right - gutter + 1, this.bottom + 1);
+    g.rect(gutter, 8, this.right - gutter + 1, this.bottom - 7);
     g.clip();
     this.paint(this);
     if (g0.select) {

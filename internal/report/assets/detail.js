@@ -12,7 +12,7 @@ function chips(r) {
   if (r[1]) add(plural(r[1], 'segment') + ' sent again (' + share(r[1], packets) + ')', 'red');
   if (v('zero_windows')) add(plural(v('zero_windows'), 'zero window'), 'amber');
   if (v('out_of_order')) add(int(v('out_of_order')) + ' out of order', 'orange');
-  if (v('lost_segments')) add(plural(v('lost_segments'), 'hole') + ' in the capture', 'b');
+  if (v('lost_segments')) add(plural(v('lost_segments'), 'gap'), 'b');
   if (value(r, 'complete') === 0) add('incomplete', 'amber');
   return out;
 }

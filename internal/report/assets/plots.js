@@ -188,16 +188,18 @@ function throughputPlot(group, state) {
 }
 
 function rttPlot(group, state) {
-  const list = group.points.filter(p => p.rtt);
+  const list = group.points.filter(p => p.rtt), sorted = list.map(p => p.rtt).sort((a, b) => a - b);
+  // A few long ones must not press the others onto the axis.
+  const spread = sorted.length && sorted[sorted.length - 1] > 20 * sorted[sorted.length >> 1];
   return new Plot(group, {
     title: 'Round-trip time', height: 160, unit: v => trim(duration(Math.round(v))),
     // An ACK measures the path of the data that it acknowledges.
-    series: { a: [state.arrows[0], 'a'], b: [state.arrows[1], 'b'] },
+    series: { a: [state.arrows[0], 'a'], b: [state.arrows[1], 'b'], log: ['logarithmic', 'dim', !spread] },
     where: p => p.rtt ? [p.rttMin, p.rtt] : null,
     range(plot) {
-      let hi = 0;
-      group.visible(p => { if (plot.on['ba'[p.d]]) hi = Math.max(hi, p.rtt); }, list);
-      return [0, hi || 1000];
+      let lo = Infinity, hi = 0;
+      group.visible(p => { if (plot.on['ba'[p.d]]) { lo = Math.min(lo, p.rttMin); hi = Math.max(hi, p.rtt); } }, list);
+      return plot.on.log && hi ? [lo * 0.8, Math.max(hi, lo * 10) * 1.1] : [plot.on.log ? 1 : 0, hi || 1000];
     },
     paint(plot) {
       const g = plot.g;

@@ -54,7 +54,7 @@ const findingTexts = {
   unanswered: ['Unanswered SYNs', v => plural(v, 'SYN'), 'Nothing came back: a filter, a host that is down, or a capture of one direction.', 'violet'],
   resets: ['Resets', v => plural(v, 'RST'), 'Connections that an end broke off or refused.', 'orange'],
   slow_handshakes: ['Slow handshakes', v => duration(v), 'Long from SYN to the end of the handshake: distance, or a busy server.', 'teal'],
-  lost_segments: ['Holes in the capture', v => plural(v, 'hole'), 'Segments that were acknowledged or jumped over, but not captured.', 'b'],
+  lost_segments: ['Gaps', v => plural(v, 'gap'), 'Sequence numbers that were jumped over: lost on the way here, or not captured.', 'b'],
 };
 
 function drawFindings() {

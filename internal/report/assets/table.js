@@ -80,7 +80,7 @@ class Table {
     this.head.replaceChildren(...this.shown.map(f => {
       const on = this.sortBy === f;
       return el('div', { role: 'columnheader', class: isNumber(f) ? 'n' : '', 'aria-sort': on ? (this.down ? 'descending' : 'ascending') : 'none' },
-        el('button', { type: 'button', title: f.name + ': ' + f.doc, 'data-field': f.name, tabindex: -1, onclick: () => this.sort(f) }, f.column, el('span', { 'aria-hidden': 'true' }, on ? (this.down ? ' ▾' : ' ▴') : '')));
+        el('button', { type: 'button', title: f.name + ': ' + f.doc, 'data-field': f.name, onclick: () => this.sort(f) }, f.column, el('span', { 'aria-hidden': 'true' }, on ? (this.down ? ' ▾' : ' ▴') : '')));
     }));
     this.pool = [];
     this.body.replaceChildren();
@@ -106,7 +106,9 @@ class Table {
   sort(f) {
     if (this.sortBy === f) this.down = !this.down;
     else { this.sortBy = f; this.down = isNumber(f) && f.kind !== 'time' && f.name !== 'stream'; }
+    const focused = this.head.contains(document.activeElement);
     this.columns();
+    if (focused) this.head.querySelector('[data-field=' + f.name + ']').focus({ preventScroll: true });
     this.order();
     this.box.scrollTop = 0;
     this.at = 0;
@@ -173,6 +175,7 @@ class Table {
     const n = this.rows.length, height = this.box.clientHeight || 400;
     this.body.style.height = (all ? Math.min(n, all) : n) * rowHeight + 'px';
     this.box.setAttribute('aria-rowcount', n + 1);
+    this.box.style.setProperty('--rows', D.rows.length * rowHeight + 48 + 'px');
     const from = all ? 0 : Math.max(0, Math.floor(this.box.scrollTop / rowHeight) - 6);
     const to = all ? Math.min(n, all) : Math.min(n, from + Math.ceil(height / rowHeight) + 14);
     while (this.pool.length < to - from) {
