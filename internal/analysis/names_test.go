@@ -28,7 +28,7 @@ func hello(tb testing.TB, cfg *tls.Config) []byte {
 	if _, err := server.Read(head); err != nil {
 		tb.Fatal(err)
 	}
-	b := append(head, make([]byte, int(head[3])<<8|int(head[4]))...)
+	b := append(bytes.Clone(head), make([]byte, int(head[3])<<8|int(head[4]))...)
 	if _, err := server.Read(b[recordHead:]); err != nil {
 		tb.Fatal(err)
 	}

@@ -40,7 +40,7 @@ type brokenRun struct {
 	CPU   time.Duration
 	Worst string
 	// Memory is the highest resident set of the process so far.
-	Memory int64
+	Memory uint64
 }
 
 // capturesRole reads the files that it is told, each in all its broken versions.
@@ -90,7 +90,7 @@ func capturesRole(c *Control) error {
 		if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
 			return err
 		}
-		run.Memory = int64(ru.Maxrss) << 10
+		run.Memory = uint64(ru.Maxrss) << 10
 		if err := c.Send(run); err != nil {
 			return err
 		}

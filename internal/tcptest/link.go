@@ -33,15 +33,15 @@ type Impairment struct {
 type Fate uint8
 
 const (
-	// FateLost: it never arrived, by chance or because Lose said so.
+	// FateLost says that it never arrived, by chance or because Lose said so.
 	FateLost Fate = 1 << iota
-	// FateOverflow: it never arrived, for want of room before the bottleneck.
+	// FateOverflow says that it never arrived, for want of room before the bottleneck.
 	FateOverflow
-	// FateDuplicated: it was to arrive twice.
+	// FateDuplicated says that it was to arrive twice.
 	FateDuplicated
-	// FateHeld: it was picked to be reordered.
+	// FateHeld says that it was picked to be reordered.
 	FateHeld
-	// FateOvertaken: a packet sent after it arrived before it.
+	// FateOvertaken says that a packet sent after it arrived before it.
 	FateOvertaken
 )
 

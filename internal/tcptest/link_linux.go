@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -156,9 +157,7 @@ func (l *Link) attach(ctx context.Context, end int, at netip.Prefix) error {
 			// What one connection learns of the path must not help the next.
 			"net/ipv4/tcp_no_metrics_save": "1",
 		}
-		for name, value := range l.cfg.Sysctls {
-			sysctls[name] = value
-		}
+		maps.Copy(sysctls, l.cfg.Sysctls)
 		for name, value := range sysctls {
 			err = errors.Join(err, os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0))
 		}
@@ -211,7 +210,8 @@ func (l *Link) relay() {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }()
 	fds := []unix.PollFd{
-		{Fd: int32(l.tuns[0]), Events: unix.POLLIN}, {Fd: int32(l.tuns[1]), Events: unix.POLLIN},
+		{Fd: int32(l.tuns[0]), Events: unix.POLLIN},
+		{Fd: int32(l.tuns[1]), Events: unix.POLLIN},
 		{Fd: int32(l.wake), Events: unix.POLLIN},
 	}
 	buf := make([]byte, 1<<16)

@@ -27,11 +27,13 @@ func TestLink(t *testing.T) {
 		{"loss", LinkConfig{Seed: 1, There: loss, Back: loss}, []Flow{{Send: 500 * kb, Reply: 500 * kb}}, FateLost, true},
 		{"IPv6", LinkConfig{Seed: 2, There: loss, Back: loss, IPv6: true}, []Flow{{Send: 300 * kb, Reply: 300 * kb}}, FateLost, true},
 		{
-			"everything", LinkConfig{Seed: 3, There: Impairment{
+			"everything",
+			LinkConfig{Seed: 3, There: Impairment{
 				Delay: 2 * time.Millisecond, Jitter: time.Millisecond, Loss: 0.01, Burst: 2, Duplicate: 0.02,
 				Reorder: 0.02, ReorderBy: 3 * time.Millisecond, Rate: 20e6, Queue: 9_000,
 			}, Back: loss, Sysctls: map[string]string{"net/ipv4/tcp_sack": "0", "net/ipv4/tcp_timestamps": "0"}},
-			[]Flow{{Send: 500 * kb}}, FateLost | FateOverflow | FateDuplicated | FateHeld | FateOvertaken, true,
+			[]Flow{{Send: 500 * kb}},
+			FateLost | FateOverflow | FateDuplicated | FateHeld | FateOvertaken, true,
 		},
 		{"many", LinkConfig{Seed: 4, There: Impairment{Delay: time.Millisecond, Loss: 0.08}, Back: loss}, many, FateLost, true},
 		{"reset", LinkConfig{Seed: 5, There: loss, Back: loss}, []Flow{{Send: 200 * kb, Abort: true}}, 0, false},
