@@ -90,7 +90,7 @@ func capturesRole(c *Control) error {
 		if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
 			return err
 		}
-		run.Memory = uint64(ru.Maxrss) << 10
+		run.Memory = uru.Maxrss << 10
 		if err := c.Send(run); err != nil {
 			return err
 		}
@@ -118,14 +118,16 @@ func analyzeBytes(name string, b []byte) (segments uint64, err error) {
 	}
 	defer r.Close()
 	var (
-		a    *analysis.Analyzer
-		row  tcp.Conn
-		sum  uint64
-		f    capture.Frame
-		s    capture.Segment
-		p    analysis.Packet
-		ids  = tcp.NewIDs("faults")
-		mine = func(tcp.Addr) bool { return true }
+		a   *analysis.Analyzer
+		row tcp.Conn
+		sum uint64
+		f   capture.Frame
+		s   capture.Segment
+		p   analysis.Packet
+		// Fragments are put together as analyze does.
+		whole capture.Reassembler
+		ids   = tcp.NewIDs("faults")
+		mine  = func(tcp.Addr) bool { return true }
 	)
 	cfg := analysis.DefaultConfig()
 	cfg.OnEnd = func(c *analysis.Conn) {
@@ -145,7 +147,7 @@ func analyzeBytes(name string, b []byte) (segments uint64, err error) {
 			}
 			return segments, err
 		}
-		if capture.Decode(&f, &s) == capture.TCP {
+		if whole.Decode(&f, &s) == capture.TCP {
 			segments++
 			a.Add(&s, &p)
 		}

@@ -161,9 +161,10 @@ func (x *run) read(a *analysis.Analyzer) error {
 	}
 	defer reader.Close()
 	var (
-		f capture.Frame
-		s capture.Segment
-		p analysis.Packet
+		whole capture.Reassembler
+		f     capture.Frame
+		s     capture.Segment
+		p     analysis.Packet
 	)
 	for {
 		if err := reader.Next(&f); errors.Is(err, io.EOF) {
@@ -171,7 +172,7 @@ func (x *run) read(a *analysis.Analyzer) error {
 		} else if err != nil {
 			return err
 		}
-		if capture.Decode(&f, &s) != capture.TCP {
+		if whole.Decode(&f, &s) != capture.TCP {
 			continue
 		}
 		a.Add(&s, &p)
