@@ -90,7 +90,7 @@ func capturesRole(c *Control) error {
 		if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
 			return err
 		}
-		run.Memory = uru.Maxrss << 10
+		run.Memory = uint64(ru.Maxrss) << 10
 		if err := c.Send(run); err != nil {
 			return err
 		}
