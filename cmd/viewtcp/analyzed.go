@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
@@ -61,6 +62,9 @@ func (o *analyzed) connections(r *reading) error {
 	}
 	passErr := o.pass(r, func(c *analysis.Conn, row *tcp.Conn) {
 		if !o.chosen(row) {
+			if page != nil {
+				page.Drop(c.Stream)
+			}
 			return
 		}
 		o.shown++
@@ -71,7 +75,7 @@ func (o *analyzed) connections(r *reading) error {
 			list.add(c, row)
 		}
 		if page != nil {
-			page.Conn(c.Stream, copyOf(row))
+			page.Conn(c.Stream, row)
 		}
 	}, func(p *packetOf, v *analysis.Packet) error {
 		if page != nil {
@@ -168,8 +172,9 @@ func broken(r capture.Reason) bool {
 	}
 }
 
+// title names a capture without telling where it lies.
 func title(r *reading) string {
-	s := r.files[0].name
+	s := filepath.Base(r.files[0].name)
 	if s == "-" {
 		s = "standard input"
 	}
