@@ -40,6 +40,9 @@ func (f *Filter) NeedsConn() bool { return !packetOnly(f.root) }
 // PacketPredicate. Compounds do when all below them do.
 func OnPacket(n Node) bool { return packetOnly(n) }
 
+// PredicateOf compiles a part of a tree, for those who look at terms one by one.
+func PredicateOf(n Node) func(*tcp.Conn) bool { return compile(n) }
+
 func packetOnly(n Node) bool {
 	only := true
 	Walk(n, func(m Node) bool {

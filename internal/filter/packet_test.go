@@ -81,6 +81,10 @@ func TestNeedsConn(t *testing.T) {
 		if got := f.NeedsConn(); got != want {
 			t.Errorf("%q: needs a connection: %v, want %v", text, got, want)
 		}
+		web := named(t)["web"]
+		if PredicateOf(f.Node())(web) != f.Match(web) {
+			t.Errorf("%q: its tree is another predicate", text)
+		}
 		if OnPacket(f.Node()) == want {
 			t.Errorf("%q: OnPacket and NeedsConn agree", text)
 		}

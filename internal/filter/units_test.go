@@ -146,3 +146,21 @@ func TestParseSize(t *testing.T) {
 		t.Errorf("got %d", got)
 	}
 }
+
+func TestParseMoment(t *testing.T) {
+	now := time.Date(2026, 7, 31, 12, 0, 0, 0, time.UTC)
+	day := time.Date(2026, 7, 31, 0, 0, 0, 0, time.UTC).UnixNano()
+	for text, want := range map[string][2]int64{
+		"now-10m":              {now.Add(-10 * time.Minute).UnixNano(), now.Add(-10 * time.Minute).UnixNano()},
+		"2026-07-31":           {day, day + 24*3600e9 - 1},
+		"2026-07-31T00:00:01Z": {day + 1e9, day + 1e9},
+	} {
+		from, to, err := ParseTime(text, now)
+		if err != nil || from != want[0] || to != want[1] {
+			t.Errorf("%q: %d to %d, %v; want %v", text, from, to, err, want)
+		}
+	}
+	if _, _, err := ParseTime("soon", now); err == nil {
+		t.Error("soon is a time")
+	}
+}
