@@ -37,6 +37,7 @@ type captureFlags struct {
 	comments    string
 	connections bool
 	wireshark   string
+	record      recordFlags
 
 	// outputAsked says that -o was given.
 	outputAsked bool
@@ -110,6 +111,7 @@ func (c *captureFlags) addCapture(fs *pflag.FlagSet) {
 	fs.StringVar(&c.comments, "comments", commentsAll, "packets that get a comment with their process: all, first (of each connection) or none")
 	fs.BoolVar(&c.connections, "connections", false, "print connections as they end, instead of packets")
 	fs.StringVar(&c.wireshark, "wireshark", "4.4", "whose definitions the flags follow where versions differ: 4.4 or 4.0")
+	c.record.add(fs)
 }
 
 // checkTogether refuses values and flags that do not go together, and reads those
@@ -140,6 +142,9 @@ func (c *captureFlags) checkTogether(e env) error {
 		return usagef("--resolve is for --connections: packets are printed as they come")
 	case c.noProcess && c.collector != "":
 		return usagef("--no-process asks no collector; leave out --collector")
+	}
+	if err := c.record.check(c); err != nil {
+		return err
 	}
 	return c.checkTexts()
 }
@@ -186,14 +191,22 @@ func (c *captureFlags) liveConfig(f *filter.Filter) capture.LiveConfig {
 	cfg.Filter = f
 	// Text shall come as it happens.
 	cfg.BlockTimeout = liveBlock
-	if c.snaplen != 0 {
+	switch {
+	case c.snaplen != 0:
 		cfg.Snaplen = c.snaplen
+	case c.onlyRecords():
+		cfg.Snaplen = recordSnaplen
 	}
 	if c.ringBytes != 0 {
 		cfg.RingBytes = c.ringBytes
 		cfg.BlockBytes = min(cfg.BlockBytes, 1<<(bits.Len(uint(c.ringBytes))-3))
 	}
 	return cfg
+}
+
+// onlyRecords reports whether nothing needs more than headers.
+func (c *captureFlags) onlyRecords() bool {
+	return c.record.dir != "" && c.write == "" && !c.connections && !c.outputAsked
 }
 
 // liveBlock is how long the kernel may gather packets before it hands them over.

@@ -41,6 +41,7 @@ type capturing struct {
 	file     *captureOutput
 	text     *packetList
 	conns    *endedConns
+	recorder *recording
 	view     filter.Packet
 	streams  uint32
 	done     bool // no more packets are wanted
@@ -400,6 +401,9 @@ func (p *capturing) emit(s *space, f *capture.Frame, t *capture.Segment, v *anal
 			return
 		}
 	}
+	if p.recorder != nil && j != nil {
+		p.record(s, f, t, j)
+	}
 	if p.text != nil && j != nil {
 		if err := p.print(t, v, j); err != nil {
 			p.fail(err)
@@ -417,20 +421,7 @@ func (p *capturing) comment(t *capture.Segment, v *analysis.Packet, j *joined) s
 		return ""
 	}
 	j.told = t.Time
-	s := j.comment(j.side(&t.Tuple))
-	if v.Verdict == analysis.VerdictNew {
-		return s
-	}
-	if s == "" {
-		s = "viewtcp: "
-	} else {
-		s += "; "
-	}
-	s += v.Verdict.String()
-	if r := v.Reason.String(); r != "" {
-		s += " (" + r + ")"
-	}
-	return s
+	return verdictComment(j.comment(j.side(&t.Tuple)), v)
 }
 
 // print writes a packet as text.
@@ -479,6 +470,9 @@ func (p *capturing) tick() {
 		s.analyzer.Advance(now)
 	}
 	p.flush()
+	if p.recorder != nil {
+		p.recorder.tick(p, time.Now())
+	}
 	p.tellDrops()
 }
 
@@ -545,14 +539,17 @@ func (p *capturing) tellDrops() {
 func (p *capturing) summary() {
 	n, dropped := &p.counts, p.stats().Dropped
 	parts := []string{strconv.FormatUint(n.seen, 10) + " packets seen"}
-	what := "printed"
-	switch {
+	switch matched := strconv.FormatUint(n.matched, 10); {
 	case p.file != nil:
-		what = "written"
+		parts = append(parts, matched+" written")
 	case p.conns != nil:
-		what = "analysed"
+		parts = append(parts, matched+" analysed")
+	case p.text != nil:
+		parts = append(parts, matched+" printed")
 	}
-	parts = append(parts, strconv.FormatUint(n.matched, 10)+" "+what)
+	if p.recorder != nil {
+		parts = append(parts, p.recorder.summary())
+	}
 	if left := n.seen - n.matched; left > 0 {
 		parts = append(parts, strconv.FormatUint(left, 10)+" not asked for")
 	}

@@ -97,11 +97,7 @@ func (o *captureOutput) open() error {
 	}
 	for _, s := range o.p.spaces {
 		for _, at := range s.live.Interfaces() {
-			i := capture.Interface{Link: at.Link, Name: at.Name, SnapLen: o.p.snaplen(), Filter: o.p.filter.Text()}
-			if len(o.p.spaces) > 1 || !s.netns.Self {
-				i.Description = "network namespace " + s.netns.String()
-			}
-			if opts.Interfaces = append(opts.Interfaces, i); o.pcap {
+			if opts.Interfaces = append(opts.Interfaces, o.p.describe(s, at)); o.pcap {
 				break
 			}
 		}
@@ -115,6 +111,15 @@ func (o *captureOutput) open() error {
 	}
 	o.dirty = true
 	return nil
+}
+
+// describe is an interface as files name it.
+func (p *capturing) describe(s *space, at capture.LiveInterface) capture.Interface {
+	i := capture.Interface{Link: at.Link, Name: at.Name, SnapLen: p.snaplen(), Filter: p.filter.Text()}
+	if len(p.spaces) > 1 || !s.netns.Self {
+		i.Description = "network namespace " + s.netns.String()
+	}
+	return i
 }
 
 func (p *capturing) snaplen() uint32 {
@@ -180,11 +185,9 @@ func (o *captureOutput) flush() error {
 func (o *captureOutput) finish(now int64) error {
 	var errs []error
 	for _, s := range o.p.spaces {
-		st := s.live.Stats()
 		// The rings of a namespace are counted together.
-		errs = append(errs, o.w.WriteStats(s.base, now, &capture.InterfaceStats{
-			Received: st.Received + st.Dropped, Dropped: st.Dropped, OSDropped: st.Dropped, Delivered: st.Delivered,
-		}))
+		st := interfaceStats(s)
+		errs = append(errs, o.w.WriteStats(s.base, now, &st))
 		if o.pcap {
 			break
 		}

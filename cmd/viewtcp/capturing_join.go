@@ -64,8 +64,9 @@ type joined struct {
 	looked int64
 	// comments are the texts beside packets, by who sent them; "" not made yet.
 	comments [2]string
-	// told is when a comment was last written.
-	told int64
+	// told and recorded are when a comment was last written to the file and to
+	// the recording.
+	told, recorded int64
 	// iface is the interface of the first packet.
 	iface string
 	// conn is the analysis of it; nil when that has let go of it.
@@ -219,20 +220,28 @@ func (j *joined) comment(from int) string {
 	return j.comments[from]
 }
 
-// appendEnd names one end: process curl (pid 4242), connection c…, container ….
+// appendEnd names one end of a connection.
 func (j *joined) appendEnd(b []byte, i int) []byte {
-	p := j.process(i)
+	id := tcp.ID(0)
+	if c := j.ends[i]; c != nil {
+		id = c.ID
+	}
+	return appendSocket(b, j.process(i), id)
+}
+
+// appendSocket names one end: process curl (pid 4242), connection c…, container ….
+func appendSocket(b []byte, p *tcp.Process, id tcp.ID) []byte {
 	if p != nil {
 		b = output.AppendClean(append(b, "process "...), p.Name)
 		if p.PID != 0 {
 			b = append(strconv.AppendInt(append(b, " (pid "...), int64(p.PID), 10), ')')
 		}
 	}
-	if c := j.ends[i]; c != nil {
+	if id != 0 {
 		if p != nil {
 			b = append(b, ", "...)
 		}
-		b = c.ID.AppendTo(append(b, "connection "...))
+		b = id.AppendTo(append(b, "connection "...))
 	}
 	if p != nil && p.Container != "" {
 		b = output.AppendClean(append(b, ", container "...), p.Container)

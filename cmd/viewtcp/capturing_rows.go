@@ -379,12 +379,17 @@ func (p *capturing) openOutputs() error {
 		}
 		p.file = file
 	}
+	if p.c.record.dir != "" {
+		if err := p.openRecorder(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case p.c.connections:
 		conns, err := newEndedConns(p.e, &p.c.common, p.filter.Predicate())
 		p.conns = conns
 		return err
-	case p.c.write == "" || p.c.outputAsked:
+	case p.c.write == "" && p.recorder == nil || p.c.outputAsked:
 		p.text = &packetList{
 			out: p.e.stdout, format: p.c.format, header: !p.c.noHeader, color: p.c.useColor(p.e.stdout), live: !p.c.noProcess,
 		}
@@ -410,6 +415,9 @@ func (p *capturing) end() error {
 	}
 	if p.conns != nil {
 		errs = append(errs, p.conns.end())
+	}
+	if p.recorder != nil {
+		errs = append(errs, p.recorder.Close())
 	}
 	return errors.Join(errs...)
 }

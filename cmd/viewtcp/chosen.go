@@ -99,7 +99,7 @@ func (o *analyzed) export(r *reading, rows map[uint32]*tcp.Conn) error {
 		return usagef("-w -: a capture would upset the terminal; send it into a file or a program")
 	}
 	write := func(w io.Writer) error {
-		if err := x.begin(w, r); err != nil {
+		if err := x.begin(w, title(r)); err != nil {
 			return err
 		}
 		err := o.pass(r, nil, func(p *packetOf, v *analysis.Packet) error {

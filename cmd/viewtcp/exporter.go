@@ -49,12 +49,13 @@ func newExporter(a *analyzeFlags) (*exporter, error) {
 	return x, err
 }
 
-func (x *exporter) begin(w io.Writer, r *reading) (err error) {
+// begin begins the file; from says where the packets are from.
+func (x *exporter) begin(w io.Writer, from string) (err error) {
 	o := capture.WriterOptions{Section: capture.Section{Application: "ViewTCP " + version}}
 	if x.pcap {
 		o.Format = capture.FormatPcap
 	} else if !x.anonymized() {
-		o.Section.Comments = []string{"from " + title(r)}
+		o.Section.Comments = []string{"from " + from}
 	} else {
 		o.Section.Comments = []string{"anonymised: addresses are pseudonyms that keep common prefixes, payload is left out"}
 	}
@@ -66,22 +67,27 @@ func (x *exporter) anonymized() bool { return x.anonymizer != nil }
 
 // packet writes one packet of a connection.
 func (x *exporter) packet(p *packetOf, v *analysis.Packet, row *tcp.Conn) error {
-	id, err := x.interfaceID(p)
-	if err != nil {
+	comment := ""
+	if !x.pcap {
+		comment = x.comment(v, row)
+	}
+	return x.frame(p.frame, interfaceOf{p.reader, p.frame.Interface}, p.reader.Interfaces(), len(p.seg.Payload) > 0, comment)
+}
+
+// frame writes a frame of one of the known interfaces. payload says that it holds
+// any.
+func (x *exporter) frame(from *capture.Frame, at interfaceOf, known []capture.Interface, payload bool, comment string) error {
+	f := *from
+	var err error
+	if f.Interface, err = x.interfaceID(&f, at, known); err != nil {
 		return err
 	}
-	f := *p.frame
-	f.Interface = id
-	if len(p.seg.Payload) > 0 {
+	if payload {
 		x.withPayload++
 		x.payload = !x.headersOnly
 	}
 	if x.headersOnly {
 		capture.HeadersOnly(&f)
-	}
-	comment := ""
-	if !x.pcap {
-		comment = x.comment(v, row)
 	}
 	if x.anonymized() {
 		f.Comment = ""
@@ -92,22 +98,21 @@ func (x *exporter) packet(p *packetOf, v *analysis.Packet, row *tcp.Conn) error 
 }
 
 // interfaceID announces the interface of a frame when its first one comes.
-func (x *exporter) interfaceID(p *packetOf) (uint32, error) {
-	key := interfaceOf{p.reader, p.frame.Interface}
-	if id, ok := x.ids[key]; ok {
+func (x *exporter) interfaceID(f *capture.Frame, at interfaceOf, known []capture.Interface) (uint32, error) {
+	if id, ok := x.ids[at]; ok {
 		return id, nil
 	}
-	i := capture.Interface{Link: p.frame.Link}
-	if known := p.reader.Interfaces(); int(p.frame.Interface) < len(known) {
-		i = known[p.frame.Interface]
-		i.Link = p.frame.Link
+	i := capture.Interface{Link: f.Link}
+	if int(at.number) < len(known) {
+		i = known[at.number]
+		i.Link = f.Link
 		if x.anonymized() {
 			i.Name, i.Description, i.Comment, i.Filter = "", "", "", ""
 		}
 	}
 	id, err := x.w.AddInterface(&i)
 	if err == nil {
-		x.ids[key] = id
+		x.ids[at] = id
 	}
 	return id, err
 }

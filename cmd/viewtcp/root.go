@@ -30,7 +30,7 @@ field, as in
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newList(e), newWatch(e), newAnalyze(e), newCapture(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
+		newList(e), newWatch(e), newAnalyze(e), newCapture(e), newExport(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
 		newVersion(e), newMan(e),
 	)
 	root.InitDefaultCompletionCmd()

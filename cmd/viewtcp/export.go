@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/output"
+)
+
+// exportFlags are the flags of export.
+type exportFlags struct {
+	common
+	write, dir, data string
+	since, until     string
+	anonymize        bool
+	key              string
+	headersOnly      bool
+
+	from, to int64
+}
+
+func newExport(e env) *cobra.Command {
+	var x exportFlags
+	cmd := &cobra.Command{
+		Use:   "export [FILTER|ID] -w FILE",
+		Short: "Write the recorded packets of chosen connections to a file",
+		Long: `Writes the packets that capture --record DIR kept of the chosen connections to a
+file: exactly those, each with its process and connection beside it. A recording
+holds headers, addresses, times, and the process and id of each connection; what
+else a filter asks for is worked out from the packets.`,
+		Example: `  viewtcp export --record-dir /var/lib/viewtcp/packets c6qm2doitf2qbf -w one.pcapng
+  viewtcp export --record-dir DIR process curl --since 10m -w curl.pcapng
+  viewtcp export --record-dir DIR 'port 443 and retransmissions > 3' -w bad.pcapng --anonymize`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := x.setup(cmd); err != nil {
+				return err
+			}
+			collectLess()
+			return export(cmd.Context(), e, &x, args)
+		},
+	}
+	fs := cmd.Flags()
+	x.source = "auto"
+	fs.StringVarP(&x.write, "write", "w", "", `file to write (.pcap, else pcapng); "-" is stdout`)
+	fs.StringVar(&x.dir, "record-dir", "", "directory that capture --record wrote to")
+	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve, whose recording is in packets below it")
+	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
+	fs.StringVar(&x.until, "until", "", "packets until this time")
+	fs.BoolVar(&x.anonymize, "anonymize", false, "other addresses, with the same common prefixes; leaves payload and names out")
+	fs.StringVar(&x.key, "anonymize-key", "", "with --anonymize: file with the 32 bytes of the key, made if it is not there, so that several files agree")
+	fs.BoolVar(&x.headersOnly, "headers-only", false, "leave out payload that was recorded")
+	fs.StringVar(&x.filterArg, "filter", "", "the filter, instead of as arguments")
+	fs.BoolVar(&x.failEmpty, "fail-empty", false, "exit with code 3 when nothing matched")
+	fs.StringVar(&x.config, "config", "", "file with defaults for these flags (default $XDG_CONFIG_HOME/viewtcp/config.yaml, if it is there)")
+	return cmd
+}
+
+// checkTogether refuses what does not go together, and reads the times.
+func (x *exportFlags) checkTogether(e env, now time.Time) error {
+	switch {
+	case x.write == "":
+		return usagef("export: -w FILE is missing")
+	case x.write == "-" && isTerminal(e.stdout):
+		return usagef("-w -: a capture would upset the terminal; send it into a file or a program")
+	case x.key != "" && !x.anonymize:
+		return usagef("--anonymize-key is for --anonymize")
+	case x.dir == "" && x.data == "":
+		return usagef("export: where the packets are is missing: --record-dir DIR, or --data DIR of viewtcp serve")
+	case x.dir != "" && x.data != "":
+		return usagef("--record-dir and --data are two places; name one")
+	case x.dir == "":
+		x.dir = filepath.Join(x.data, "packets")
+	}
+	var err error
+	if x.from, _, err = parseMoment("--since", x.since, now); err != nil {
+		return err
+	}
+	if _, x.to, err = parseMoment("--until", x.until, now); err != nil {
+		return err
+	}
+	if x.from != 0 && x.to != 0 && x.from > x.to {
+		return usagef("--since %s is after --until %s", x.since, x.until)
+	}
+	return nil
+}
+
+// parseMoment reads a time, or how long ago it was.
+func parseMoment(flag, text string, now time.Time) (from, to int64, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil {
+		at := now.Add(-ago).UnixNano()
+		return at, at, nil
+	}
+	from, to, err = filter.ParseTime(text, now)
+	if err != nil {
+		return 0, 0, usagef("%s: %w", flag, err)
+	}
+	return from, to, nil
+}
+
+func export(ctx context.Context, e env, x *exportFlags, args []string) error {
+	if err := x.checkTogether(e, time.Now()); err != nil {
+		return err
+	}
+	f, err := x.parseFilter(args, filterOptions())
+	if err != nil {
+		return err
+	}
+	rec, err := capture.OpenRecording(x.dir)
+	switch {
+	case rec == nil:
+		return err
+	case err != nil:
+		e.warn("some of the recording cannot be read: " + err.Error())
+	}
+	r := &recorded{ctx: ctx, e: e, rec: rec, x: x, filter: f}
+	chosen, err := r.choose()
+	if err != nil {
+		return err
+	}
+	if len(chosen) == 0 {
+		e.warn("nothing recorded matches" + r.span())
+		if x.failEmpty {
+			return exitError{exitEmpty}
+		}
+		return nil
+	}
+	return r.write(chosen)
+}
+
+// span says what of the past there is.
+func (r *recorded) span() string {
+	first, last := int64(0), int64(0)
+	for _, s := range r.rec.Segments() {
+		if s.Packets == 0 {
+			continue
+		}
+		if first == 0 || s.First < first {
+			first = s.First
+		}
+		last = max(last, s.Last)
+	}
+	if last == 0 {
+		return ": the recording is empty"
+	}
+	at := func(ns int64) string { return time.Unix(0, ns).Format(time.DateTime) }
+	return "; the recording goes from " + at(first) + " to " + at(last)
+}
+
+// write writes the packets of the chosen connections.
+func (r *recorded) write(chosen chosenConns) error {
+	out, err := newExporter(&analyzeFlags{
+		write: r.x.write, anonymize: r.x.anonymize, headersOnly: r.x.headersOnly, key: r.x.key,
+	})
+	if err != nil {
+		return err
+	}
+	conns := make(map[*chosenConn]bool)
+	write := func(w io.Writer) error {
+		if err := out.begin(w, "the recording in "+r.x.dir); err != nil {
+			return err
+		}
+		err := r.each(r.query(chosen.tuples()), func(p *recordedPacket) error {
+			c := chosen.of(&p.seg, p.frame.Time)
+			if c == nil {
+				return nil
+			}
+			conns[c] = true
+			comment := ""
+			if !out.pcap {
+				comment = verdictComment(c.comment(&p.seg, out.anonymized()), &p.v)
+			}
+			f := p.frame
+			f.Comment = ""
+			return out.frame(&f, interfaceOf{number: f.Interface}, r.rec.Interfaces(), len(p.seg.Payload) > 0, comment)
+		})
+		return errors.Join(err, out.end())
+	}
+	if r.x.write == "-" {
+		err = write(r.e.stdout)
+	} else {
+		for _, s := range r.rec.Segments() {
+			if sameFile(filepath.Join(r.x.dir, s.Name), r.x.write) {
+				return usagef("-w %s: that is a file of the recording", r.x.write)
+			}
+		}
+		err = replaceFile(r.x.write, write)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", r.x.write, err)
+	}
+	if out.payload {
+		r.e.warn(fmt.Sprintf("the file holds payload of %d packets, as it was recorded; --headers-only leaves it out", out.withPayload))
+	}
+	r.tellLeftOut()
+	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %d packets of %d connections to %s\n", out.packets, len(conns), output.Clean(r.x.write))
+	return nil
+}
+
+// tellLeftOut says what the recording never had.
+func (r *recorded) tellLeftOut() {
+	var lost uint64
+	var kinds []string
+	for _, s := range r.rec.Segments() {
+		lost += s.Lost
+		if s.SampleRate > 1 {
+			kinds = append(kinds, fmt.Sprintf("one in %d connections is recorded", s.SampleRate))
+		}
+		if s.Cutoff.Packets > 0 {
+			kinds = append(kinds, fmt.Sprintf("after %d packets of a direction most were cut off", s.Cutoff.Packets))
+		}
+		if s.Cutoff.Bytes > 0 {
+			kinds = append(kinds, fmt.Sprintf("after %d bytes of a direction most packets were cut off", s.Cutoff.Bytes))
+		}
+	}
+	slices.Sort(kinds)
+	kinds = slices.Compact(kinds)
+	if lost > 0 {
+		kinds = append(kinds, fmt.Sprintf("%d packets were lost on the way to the disk", lost))
+	}
+	if len(kinds) > 0 {
+		r.e.warn("the recording does not have everything: " + strings.Join(kinds, "; "))
+	}
+}
