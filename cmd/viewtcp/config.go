@@ -17,8 +17,11 @@ import (
 // same names.
 var configKeys = []string{
 	"output", "columns", "no-header", "numeric", "resolve", "sort", "reverse", "limit",
-	"source", "netns", "color", "collector",
+	"source", "netns", "color", "collector", "theme", "ascii", keysSection,
 }
+
+// keysSection is the part of the file that is no flag: the keys of top.
+const keysSection = "keys"
 
 // applyConfig sets the flags that the command line did not from a file. Without
 // a path, a file that is not there is no error, nor is one of somebody else:
@@ -69,6 +72,9 @@ func applyKey(flags *pflag.FlagSet, path string, key, value *yaml.Node) error {
 			hint = fmt.Sprintf(": did you mean %q?", s)
 		}
 		return usagef("%s:%d: unknown key %q%s", path, key.Line, key.Value, hint)
+	}
+	if key.Value == keysSection {
+		return nil // configuredKeys reads it
 	}
 	if value.Kind != yaml.ScalarNode {
 		return usagef("%s:%d: %s wants one value", path, value.Line, key.Value)

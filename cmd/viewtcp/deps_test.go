@@ -73,7 +73,7 @@ var layers = []layer{
 	{dir: "internal/alert", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/fleet", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/explain", may: backEndMay, why: backEndWhy, planned: true},
-	{dir: "internal/tui", may: backEndMay, why: backEndWhy, planned: true},
+	{dir: "internal/tui", may: []string{"internal/tcp", "internal/filter", "internal/text"}, why: "what it shows and does is handed to it; it never sees a source or the tracker"},
 	{dir: "internal/web", may: backEndMay, why: backEndWhy, planned: true},
 
 	{dir: "internal/tcptest", may: []string{anything}, why: "test support may stand on all that it tests"},
@@ -136,7 +136,8 @@ var owners = []owner{
 	{path: "github.com/ClickHouse", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
 	{path: "go.etcd.io/bbolt", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
 	{path: "github.com/prometheus", by: []string{"internal/metrics", "internal/alert"}, why: "time series have one owner", planned: true},
-	{path: "charm.land", by: []string{"internal/tui"}, why: "the terminal library has one owner", planned: true},
+	{path: "charm.land", by: []string{"internal/tui"}, why: "the terminal library has one owner"},
+	{path: "github.com/charmbracelet", by: []string{"internal/tui"}, why: "the terminal library has one owner"},
 }
 
 // A pkg is one package as seen on any of the systems we build for.

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "github.com/viewtcp/viewtcp/internal/tui"
+
+// parents knows nothing: the processes above one stand in /proc.
+func parents(int32) []tui.Parent { return nil }

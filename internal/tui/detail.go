@@ -1,0 +1,363 @@
+package tui
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
+)
+
+// detail is the view of one connection.
+type detail struct {
+	id tcp.ID
+	// row is the connection as it was seen last: it stays when the table has
+	// dropped it.
+	row     *row
+	parents []Parent
+	top     int
+	lines   int
+}
+
+// openDetail shows all about a row.
+func (m *Model) openDetail(r *row) tea.Cmd {
+	if m.view != viewDetail {
+		m.back = m.view
+	}
+	m.detail = detail{id: r.conn.ID, row: r}
+	m.view = viewDetail
+	m.hist.add(r)
+	p := r.conn.Process
+	if m.cfg.Parents == nil || p == nil {
+		return nil
+	}
+	id, pid := m.detail.id, p.PID
+	return m.run(func(context.Context) func(*Model) {
+		parents := m.cfg.Parents(pid)
+		return func(m *Model) {
+			if m.detail.id == id {
+				m.detail.parents = parents
+			}
+		}
+	})
+}
+
+// follow takes the newest view of the connection.
+func (d *detail) follow(m *Model) {
+	if r := m.live.rows[d.id]; r != nil && m.frozen == nil {
+		d.row = r
+	}
+}
+
+// draw fills the body with the part of all lines that is in sight.
+func (d *detail) draw(m *Model, c *canvas, height int) {
+	lines := d.text(m, c.width)
+	d.lines = len(lines)
+	d.top = max(min(d.top, len(lines)-height), 0)
+	for _, l := range lines[d.top:min(d.top+height, len(lines))] {
+		c.b = append(append(c.b, l...), '\n')
+		c.lines++
+	}
+}
+
+// text makes all lines.
+func (d *detail) text(m *Model, width int) []string {
+	c := newCanvas(width, m.theme, m.cfg.ASCII)
+	conn := m.shownConn(d.row.conn)
+	d.drawIdentity(m, c, conn)
+	d.drawLife(m, c)
+	d.drawSparklines(m, c)
+	if m.cfg.Explain != nil {
+		if why := m.cfg.Explain(conn); len(why) > 0 {
+			heading(c, "Verdict")
+			for _, t := range why {
+				c.str(sNormal, "   "+t)
+				c.end(sNormal)
+			}
+		}
+	}
+	m.capture.draw(m, c)
+	drawFields(c, conn)
+	return strings.Split(c.content(), "\n")
+}
+
+func heading(c *canvas, t string) {
+	c.end(sNormal)
+	c.str(sHead, " "+t)
+	c.end(sNormal)
+}
+
+func (d *detail) drawIdentity(m *Model, c *canvas, conn *tcp.Conn) {
+	c.str(sBold, " "+processLabel(conn))
+	c.str(sDim, "  ")
+	c.str(sBold, string(columnByName("local").value(nil, conn)))
+	arrow := " ↔ "
+	switch conn.Direction {
+	case tcp.Outbound:
+		arrow = " → "
+	case tcp.Inbound:
+		arrow = " ← "
+	case tcp.Listening:
+		arrow = "  "
+	default:
+	}
+	c.str(sDim, arrow)
+	c.str(sBold, string(columnByName("remote").value(nil, conn)))
+	c.str(stateStyle(conn.State), "  "+conn.State.String())
+	switch {
+	case conn.Reason != tcp.CloseUnknown:
+		c.str(sClosed, " ("+conn.Reason.String()+sidePart(conn.ClosedBy)+")")
+	case d.row.closed != 0:
+		c.str(sClosed, " (gone)")
+	}
+	c.str(sDim, "  "+conn.ID.String())
+	c.end(sNormal)
+
+	p := conn.Process
+	if p == nil {
+		c.str(sDim, "   the process is not known")
+		c.end(sNormal)
+		return
+	}
+	chain := make([]string, 0, len(d.parents)+1)
+	for i := len(d.parents) - 1; i >= 0; i-- {
+		chain = append(chain, d.parents[i].Name+"["+strconv.Itoa(int(d.parents[i].PID))+"]")
+	}
+	c.str(sDim, "   "+strings.Join(append(chain, ""), " › "))
+	c.str(sNormal, processLabel(conn))
+	if p.User != "" {
+		c.str(sDim, "  user ")
+		c.str(sNormal, p.User)
+	}
+	for _, v := range []struct{ name, value string }{{"unit", p.Unit}, {"container", p.Container}} {
+		if v.value != "" {
+			c.str(sDim, "  "+v.name+" ")
+			c.str(sNormal, v.value)
+		}
+	}
+	c.end(sNormal)
+	if p.Cmdline != "" {
+		c.str(sDim, "   $ ")
+		c.str(sNormal, p.Cmdline)
+		c.end(sNormal)
+	}
+}
+
+func sidePart(s tcp.Side) string {
+	if s == tcp.SideUnknown {
+		return ""
+	}
+	return ", " + s.String() + " end first"
+}
+
+// A span is a state and how long it lasted.
+type span struct {
+	state  tcp.State
+	lasted time.Duration
+	// known says that the beginning was seen, open that it lasts.
+	known, open bool
+}
+
+// timeline is the life of a connection: what its own times tell, and then the
+// states that were seen.
+func timeline(r *row, now int64) []span {
+	c := r.conn
+	var marks []lifeMark
+	if c.OpenedExact && !c.Opened.IsZero() {
+		first := tcp.SynSent
+		if c.Direction == tcp.Inbound {
+			first = tcp.SynRecv
+		}
+		if c.Has&tcp.HasHandshake != 0 {
+			marks = append(marks, lifeMark{first, c.Opened}, lifeMark{tcp.Established, c.Opened.Add(time.Duration(c.Handshake) * time.Microsecond)})
+		} else if len(r.life) > 0 && r.life[0].state != tcp.Established {
+			marks = append(marks, lifeMark{r.life[0].state, c.Opened})
+		} else {
+			marks = append(marks, lifeMark{first, c.Opened})
+		}
+	}
+	for _, l := range r.life {
+		n := len(marks)
+		switch {
+		case n > 0 && marks[n-1].state == l.state:
+			continue
+		case n > 0 && stateOrder[l.state] < stateOrder[marks[n-1].state]:
+			continue // told by the connection's own times already
+		}
+		marks = append(marks, l)
+	}
+	if !c.Closed.IsZero() && (len(marks) == 0 || marks[len(marks)-1].state != tcp.Closed && !c.Remnant) {
+		marks = append(marks, lifeMark{tcp.Closed, c.Closed})
+	}
+	var spans []span
+	for i, k := range marks {
+		s := span{state: k.state, known: i > 0 || c.OpenedExact, open: i == len(marks)-1}
+		end := now
+		if !s.open {
+			end = marks[i+1].at.Boot
+		}
+		if k.at.Boot == 0 {
+			s.known = false
+		} else {
+			s.lasted = time.Duration(max(end-k.at.Boot, 0))
+		}
+		spans = append(spans, s)
+	}
+	return spans
+}
+
+func (d *detail) drawLife(m *Model, c *canvas) {
+	heading(c, "Life")
+	c.str(sDim, "   ")
+	for i, s := range timeline(d.row, m.live.now) {
+		if i > 0 {
+			c.str(sDim, " → ")
+		}
+		name := s.state.String()
+		t := durationText(s.lasted)
+		switch {
+		case s.state == tcp.Closed || s.state == tcp.Listen && !s.known:
+			t = ""
+		case !s.known && s.open:
+			t = "since before ViewTCP began"
+		case !s.known:
+			t = "?"
+		}
+		if cells(name)+cells(t)+5 > c.room() {
+			c.end(sNormal)
+			c.str(sDim, "     ")
+		}
+		c.str(stateStyle(s.state), name)
+		if t != "" {
+			c.str(sNormal, " "+t)
+		}
+	}
+	c.end(sNormal)
+}
+
+// sparkTitles are the series of the detail view.
+var sparkTitles = [numSeries]struct {
+	title string
+	style style
+	unit  func(uint64) string
+}{
+	{"RX/s", sReceive, rateText},
+	{"TX/s", sSend, rateText},
+	{"RTT", sAccent, microsText},
+	{"CWND", sGood, func(n uint64) string { return countText(n) }},
+	{"RETR", sWarn, func(n uint64) string { return countText(n) }},
+}
+
+func (d *detail) drawSparklines(m *Model, c *canvas) {
+	h := m.hist.byID[d.id]
+	if h == nil || d.row.conn.State == tcp.Listen {
+		return
+	}
+	var values []float64
+	heading(c, "Last minutes")
+	columns := 1
+	if c.width >= 120 {
+		columns = 2
+	}
+	cellWidth := c.width / columns
+	n := 0
+	for i := range sparkTitles {
+		s := &sparkTitles[i]
+		values = h.values(values[:0], i)
+		latest, any := 0.0, false
+		for _, v := range values {
+			if v == v { // known
+				latest, any = v, true
+			}
+		}
+		if !any {
+			continue
+		}
+		at := (n % columns) * cellWidth
+		c.to(sNormal, at)
+		c.cell(sDim, "   "+s.title, 9, false)
+		width := max(min(cellWidth-9-11-11-2, historyLen), 10)
+		c.str(s.style, sparkline(values, width, 0))
+		c.cell(sNormal, " "+s.unit(uint64(latest)), 11, false)
+		c.cell(sDim, "max "+s.unit(uint64(largest(values))), 12, false)
+		if n++; n%columns == 0 {
+			c.end(sNormal)
+		}
+	}
+	if n%columns != 0 {
+		c.end(sNormal)
+	}
+}
+
+// exact is a value with all its digits, where the human form drops some.
+func exact(f *tcp.Field, c *tcp.Conn) string {
+	if f.Num == nil {
+		return ""
+	}
+	v, ok := f.Num(c)
+	switch f.Kind {
+	case tcp.KindBytes, tcp.KindRate:
+		if ok && v >= 1024 {
+			return countText(v) + " B"
+		}
+	case tcp.KindDuration:
+		if ok && v >= 1000 {
+			return countText(v) + " µs"
+		}
+	default:
+	}
+	return ""
+}
+
+// drawFields lists every known field by its group, with its meaning.
+func drawFields(c *canvas, conn *tcp.Conn) {
+	const nameWidth, valueWidth = 24, 30
+	last := tcp.Group(0)
+	for _, f := range tcp.Fields() {
+		if !f.Known(conn) {
+			continue
+		}
+		if f.Group != last {
+			last = f.Group
+			t := f.Group.String()
+			heading(c, strings.ToUpper(t[:1])+t[1:])
+		}
+		c.cell(sAccent, "   "+f.Name, nameWidth+3, false)
+		value := string(text.AppendHuman(nil, f, conn))
+		if more := exact(f, conn); more != "" {
+			value += " (" + more + ")"
+		}
+		width := valueWidth
+		if w := cells(value); w > width {
+			width = min(w, max(c.room(), width))
+		}
+		c.cell(sNormal, value, width, false)
+		if c.room() > 20 {
+			c.str(sDim, "  ")
+			drawDoc(c, f.Doc)
+		}
+		c.end(sNormal)
+	}
+}
+
+// drawDoc writes a sentence as far as there is room, cut with a mark.
+func drawDoc(c *canvas, t string) { c.cell(sDim, t, c.room(), false) }
+
+// detailText is what copying a connection copies.
+func detailText(c *tcp.Conn) string {
+	var b []byte
+	for _, f := range tcp.Fields() {
+		if !f.Known(c) {
+			continue
+		}
+		b = append(b, f.Name...)
+		b = append(b, ": "...)
+		b = text.AppendHuman(b, f, c)
+		b = append(b, '\n')
+	}
+	return string(b)
+}

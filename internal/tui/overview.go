@@ -1,0 +1,543 @@
+package tui
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+const (
+	// overviewLen is how many samples the charts keep: ten minutes of the usual
+	// pace.
+	overviewLen = 600
+	// heatBucket is the time that a column of the heatmap stands for, heatLen
+	// how many there are, maxPorts how many ports they are kept of.
+	heatBucket = int64(10e9)
+	heatLen    = 180
+	maxPorts   = 256
+)
+
+// point is one sample of the whole host.
+type point struct {
+	open, halfOpen, opened, closed, retransmits, resets, rx, tx, overflows float64
+}
+
+// overview keeps what the charts show.
+type overview struct {
+	points  []point // a ring
+	n       int
+	ports   map[uint16]*portHeat
+	bucket  int64 // of the last sample
+	kernel  Counters
+	counted bool
+	err     error
+
+	retransmits, resets uint64 // events since the last sample
+	newByPort           map[uint16]uint32
+
+	top, lines int
+}
+
+// portHeat is the traffic of a service port over time, bytes a bucket, and its
+// new connections.
+type portHeat struct {
+	bytes, opened [heatLen]float32
+	total         float64
+}
+
+func (o *overview) reset() {
+	o.points = make([]point, overviewLen)
+	o.ports = make(map[uint16]*portHeat)
+	o.newByPort = make(map[uint16]uint32)
+}
+
+// servicePort is the port that says what a connection is for: the server's.
+func servicePort(c *tcp.Conn) uint16 {
+	switch {
+	case c.Direction == tcp.Inbound || c.Direction == tcp.Listening:
+		return c.LocalPort
+	case c.Direction == tcp.Outbound:
+		return c.RemotePort
+	}
+	return min(c.LocalPort, c.RemotePort)
+}
+
+func (o *overview) happened(e *tcp.Event) {
+	switch e.Type {
+	case tcp.EventRetransmit:
+		o.retransmits++
+	case tcp.EventReset:
+		o.resets++
+	case tcp.EventOpened:
+		if len(o.newByPort) < maxPorts {
+			o.newByPort[servicePort(e.Conn)]++
+		}
+	default:
+	}
+}
+
+// sample takes a point of the charts.
+func (o *overview) sample(m *Model, was *tcp.Snapshot) {
+	is := m.snap
+	secs := is.Time.Sub(was.Time).Seconds()
+	if was.Seq == 0 || secs <= 0 {
+		secs = 0
+	}
+	t := &m.live.totals
+	p := point{
+		open: float64(is.Stats.Open), halfOpen: float64(is.Stats.HalfOpen + t.states[tcp.SynSent]),
+		rx: float64(t.rx), tx: float64(t.tx), opened: m.pace.opened, closed: m.pace.closed,
+	}
+	if secs > 0 {
+		p.retransmits, p.resets = float64(o.retransmits)/secs, float64(o.resets)/secs
+	}
+	o.retransmits, o.resets = 0, 0
+	o.sampleKernel(m, &p, secs)
+	o.points[o.n%overviewLen] = p
+	o.n++
+	o.heat(m, secs)
+}
+
+// sampleKernel reads the kernel's counts, which know of more than the sockets
+// that are there.
+func (o *overview) sampleKernel(m *Model, p *point, secs float64) {
+	if m.cfg.Counters == nil {
+		return
+	}
+	k, err := m.cfg.Counters()
+	if o.err = err; err != nil {
+		return
+	}
+	if o.counted && secs > 0 {
+		p.retransmits = max(p.retransmits, float64(k.RetransSegs-o.kernel.RetransSegs)/secs)
+		p.resets = max(p.resets, float64(k.OutRsts-o.kernel.OutRsts)/secs)
+		p.overflows = float64(max(k.ListenOverflows-o.kernel.ListenOverflows, k.ListenDrops-o.kernel.ListenDrops)) / secs
+	}
+	o.kernel, o.counted = k, true
+}
+
+// heat adds the traffic since the last sample to the heatmap.
+func (o *overview) heat(m *Model, secs float64) {
+	bucket := m.snap.Time.Boot / heatBucket
+	if o.bucket == 0 {
+		o.bucket = bucket
+	}
+	for n := min(bucket-o.bucket, heatLen); n > 0; n-- {
+		at := (bucket - n + 1) % heatLen
+		for port, h := range o.ports {
+			h.total -= float64(h.bytes[at]) + float64(h.opened[at])
+			h.bytes[at], h.opened[at] = 0, 0
+			if h.total < 1 {
+				delete(o.ports, port)
+			}
+		}
+	}
+	o.bucket = bucket
+	at := bucket % heatLen
+	for port, n := range o.newByPort {
+		if h := o.port(port); h != nil {
+			h.opened[at] += float32(n)
+			h.total += float64(n)
+		}
+	}
+	clear(o.newByPort)
+	for _, r := range m.live.all {
+		if r.rx+r.tx == 0 || r.closed != 0 {
+			continue
+		}
+		if h := o.port(servicePort(r.conn)); h != nil {
+			v := float64(r.rx+r.tx) * secs
+			h.bytes[at] += float32(v)
+			h.total += v
+		}
+	}
+}
+
+func (o *overview) port(p uint16) *portHeat {
+	h := o.ports[p]
+	if h == nil && p != 0 && len(o.ports) < maxPorts {
+		h = &portHeat{}
+		o.ports[p] = h
+	}
+	return h
+}
+
+// series appends a value of the points in order of time.
+func (o *overview) series(get func(*point) float64) []float64 {
+	vs := make([]float64, 0, min(o.n, overviewLen))
+	for i := max(o.n-overviewLen, 0); i < o.n; i++ {
+		vs = append(vs, get(&o.points[i%overviewLen]))
+	}
+	return vs
+}
+
+// latest is the last point.
+func (o *overview) latest() point {
+	if o.n == 0 {
+		return point{}
+	}
+	return o.points[(o.n-1)%overviewLen]
+}
+
+// panel is a titled part of the screen; each line draws itself at a place that
+// the canvas is clipped to.
+type panel struct {
+	title, right string
+	lines        []func(c *canvas, width int)
+}
+
+// draw fills the body: panels, side by side where there is room.
+func (o *overview) draw(m *Model, c *canvas, height int) {
+	columns := 1
+	if c.width >= 96 {
+		columns = 2
+	}
+	if c.width >= 200 {
+		columns = 3
+	}
+	width := (c.width - columns + 1) / columns
+	rows := 3
+	if columns > 1 && height > 40 {
+		rows = 5
+	}
+	ps := []panel{
+		o.trend("Open connections", countText(int(o.latest().open)), sGood, rows, width, func(p *point) float64 { return p.open }),
+		o.churn(rows, width),
+		o.traffic(rows, width),
+		o.trouble(rows, width),
+		o.states(m),
+		o.waiting(m),
+		o.tops(m, "Top processes", "process"),
+		o.tops(m, "Top remotes", "remote_ip"),
+	}
+	sub := newCanvas(c.width, m.theme, m.cfg.ASCII)
+	for i := 0; i < len(ps); i += columns {
+		line := ps[i:min(i+columns, len(ps))]
+		h := 0
+		for _, p := range line {
+			h = max(h, len(p.lines)+1)
+		}
+		for y := range h {
+			for j, p := range line {
+				at := j * (width + 1)
+				sub.to(sNormal, at)
+				sub.clip = at + width
+				p.draw(sub, y, at, width)
+				sub.clip = 0
+			}
+			sub.end(sNormal)
+		}
+	}
+	o.drawHeat(sub)
+	lines := splitLines(sub)
+	o.lines = len(lines)
+	o.top = max(min(o.top, len(lines)-height), 0)
+	for _, l := range lines[o.top:min(o.top+height, len(lines))] {
+		c.b = append(append(c.b, l...), '\n')
+		c.lines++
+	}
+}
+
+func (p *panel) draw(c *canvas, y, at, width int) {
+	switch {
+	case y == 0:
+		c.str(sHead, " "+p.title+" ")
+		c.str(sNormal, p.right)
+	case y <= len(p.lines):
+		c.str(sNormal, " ")
+		p.lines[y-1](c, width-2)
+	}
+	c.to(sNormal, at+width)
+}
+
+func chartLines(s style, vs []float64, width, rows int) (ls []func(*canvas, int)) {
+	for _, l := range braille(vs, width-2, rows, 0) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(s, l) })
+	}
+	return ls
+}
+
+func (o *overview) trend(title, now string, s style, rows, width int, get func(*point) float64) panel {
+	vs := o.series(get)
+	return panel{title, now + ", at most " + countText(int(largest(vs))), chartLines(s, vs, width, rows)}
+}
+
+// churn is new connections above and ended ones below.
+func (o *overview) churn(rows, width int) panel {
+	p := o.latest()
+	opened, closed := o.series(func(p *point) float64 { return p.opened }), o.series(func(p *point) float64 { return p.closed })
+	top := max(largest(opened), largest(closed))
+	var ls []func(*canvas, int)
+	up := (rows + 1) / 2
+	for _, l := range braille(opened, width-2, up, top) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sGood, l) })
+	}
+	for _, l := range flip(braille(closed, width-2, max(rows-up, 1), top)) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sClosed, l) })
+	}
+	return panel{"Churn", "+" + perSecond(p.opened) + " −" + perSecond(p.closed) + "/s, at most " + perSecond(top), ls}
+}
+
+// flip turns a chart upside down.
+func flip(lines []string) []string {
+	out := make([]string, 0, len(lines))
+	for _, l := range slices.Backward(lines) {
+		b := []rune(l)
+		for i, r := range b {
+			if r < 0x2800 {
+				continue
+			}
+			d := r - 0x2800
+			f := rune(0)
+			for _, p := range [][2]rune{{0x40, 0x01}, {0x04, 0x02}, {0x80, 0x08}, {0x20, 0x10}} {
+				if d&p[0] != 0 {
+					f |= p[1]
+				}
+				if d&p[1] != 0 {
+					f |= p[0]
+				}
+			}
+			b[i] = 0x2800 + f
+		}
+		out = append(out, string(b))
+	}
+	return out
+}
+
+func (o *overview) traffic(rows, width int) panel {
+	p := o.latest()
+	rx, tx := o.series(func(p *point) float64 { return p.rx }), o.series(func(p *point) float64 { return p.tx })
+	top := max(largest(rx), largest(tx))
+	var ls []func(*canvas, int)
+	up := (rows + 1) / 2
+	for _, l := range braille(rx, width-2, up, top) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sReceive, l) })
+	}
+	for _, l := range flip(braille(tx, width-2, max(rows-up, 1), top)) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sSend, l) })
+	}
+	return panel{"Traffic", "↓" + rateText(uint64(p.rx)) + " ↑" + rateText(uint64(p.tx)) + ", at most " + rateText(uint64(top)), ls}
+}
+
+// trouble is retransmissions above and resets below.
+func (o *overview) trouble(rows, width int) panel {
+	p := o.latest()
+	re, rst := o.series(func(p *point) float64 { return p.retransmits }), o.series(func(p *point) float64 { return p.resets })
+	var ls []func(*canvas, int)
+	up := (rows + 1) / 2
+	for _, l := range braille(re, width-2, up, 0) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sWarn, l) })
+	}
+	for _, l := range flip(braille(rst, width-2, max(rows-up, 1), 0)) {
+		ls = append(ls, func(c *canvas, _ int) { c.str(sClosed, l) })
+	}
+	return panel{"Retransmissions, resets", perSecond(p.retransmits) + "/s, " + perSecond(p.resets) + "/s", ls}
+}
+
+// barRows is the number of bars in a panel.
+const barRows = 6
+
+func barLine(label string, s style, share float64, value string) func(*canvas, int) {
+	return func(c *canvas, width int) {
+		const labels, values = 20, 17
+		end := c.x + width
+		c.cell(sNormal, label, min(labels, width/2), false)
+		c.spaces(1)
+		room := max(end-c.x-values-1, 1)
+		at := c.x
+		c.str(s, bar(share, room))
+		c.to(sNormal, at+room)
+		c.cell(sNormal, value, end-c.x, true)
+	}
+}
+
+func (o *overview) states(m *Model) panel {
+	type entry struct {
+		s tcp.State
+		n int
+	}
+	var es []entry
+	for _, s := range stateLine {
+		if n := m.live.totals.states[s]; n > 0 {
+			es = append(es, entry{s, n})
+		}
+	}
+	slices.SortStableFunc(es, func(a, b entry) int { return b.n - a.n })
+	p := panel{title: "States", right: countText(m.live.totals.all) + " sockets"}
+	for _, e := range es[:min(len(es), barRows)] {
+		st := stateStyle(e.s)
+		p.lines = append(p.lines, barLine(e.s.String(), st, float64(e.n)/float64(max(es[0].n, 1)), countText(e.n)))
+	}
+	return p.padded()
+}
+
+func (p panel) padded() panel {
+	for len(p.lines) < barRows {
+		p.lines = append(p.lines, func(*canvas, int) {})
+	}
+	return p
+}
+
+// waiting is what waits for the application: half-open connections and full
+// accept queues.
+func (o *overview) waiting(m *Model) panel {
+	last := o.latest()
+	overflows := o.series(func(p *point) float64 { return p.overflows })
+	right := countText(int(last.halfOpen)) + " half-open"
+	p := panel{title: "Waiting", right: right}
+	half := o.series(func(p *point) float64 { return p.halfOpen })
+	spark := func(label string, vs []float64, s style, now string) {
+		p.lines = append(p.lines, func(c *canvas, width int) {
+			end := c.x + width
+			c.cell(sNormal, label, min(20, width/2), false)
+			c.spaces(1)
+			room := max(end-c.x-18, 1)
+			c.str(s, sparkline(vs, room, 0))
+			c.cell(sNormal, now, end-c.x, true)
+		})
+	}
+	spark("half-open", half, sWarn, countText(int(last.halfOpen)))
+	if m.cfg.Counters != nil && o.err == nil {
+		spark("queue overflows/s", overflows, sBad, perSecond(last.overflows))
+	}
+	var ls []*tcp.Conn
+	for _, r := range m.live.all {
+		c := r.conn
+		if r.rank == rankListener && r.closed == 0 && c.Has&tcp.HasAcceptQueue != 0 && c.Has&tcp.HasBacklog != 0 {
+			ls = append(ls, c)
+		}
+	}
+	slices.SortStableFunc(ls, func(a, b *tcp.Conn) int { return cmp.Compare(queueShare(b), queueShare(a)) })
+	for _, c := range ls[:min(len(ls), barRows-len(p.lines))] {
+		st := sListen
+		if full(c) {
+			st = sBad
+		}
+		label := ":" + strconv.Itoa(int(c.LocalPort)) + " " + processName(c)
+		p.lines = append(p.lines, barLine(label, st, queueShare(c), "queue "+countText(uint64(c.Metrics.AcceptQueue))+"/"+countText(uint64(c.Metrics.Backlog))))
+	}
+	return p.padded()
+}
+
+func processName(c *tcp.Conn) string {
+	if c.Process == nil {
+		return "--"
+	}
+	return c.Process.Name
+}
+
+func queueShare(c *tcp.Conn) float64 {
+	return float64(c.Metrics.AcceptQueue) / float64(max(c.Metrics.Backlog, 1))
+}
+
+// tops are the groups with the most traffic, or else connections.
+func (o *overview) tops(m *Model, title, field string) panel {
+	by := groupings[slices.IndexFunc(groupings, func(g grouping) bool { return g.field == field })]
+	index := make(map[groupKey]*group)
+	var list []*group
+	for _, r := range m.live.all {
+		if r.closed != 0 || r.rank != rankConn {
+			continue
+		}
+		k := by.key(r.conn)
+		x := index[k]
+		if x == nil {
+			x = &group{key: k}
+			index[k] = x
+			list = append(list, x)
+		}
+		x.conns++
+		x.sums[groupRX] += r.rx
+		x.sums[groupTX] += r.tx
+		if len(x.rows) == 0 {
+			x.rows = append(x.rows, r)
+		}
+	}
+	traffic := func(x *group) uint64 { return x.sums[groupRX] + x.sums[groupTX] }
+	slices.SortFunc(list, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(traffic(b), traffic(a)), cmp.Compare(b.conns, a.conns), cmp.Compare(a.key.label(by), b.key.label(by)))
+	})
+	p := panel{title: title, right: countText(len(list))}
+	for _, x := range list[:min(len(list), barRows)] {
+		x.finish(m, by)
+		share := float64(traffic(x)) / float64(max(traffic(list[0]), 1))
+		p.lines = append(p.lines, barLine(x.label, sAccent, share, rateText(traffic(x))+" "+countText(x.conns)+"×"))
+	}
+	return p.padded()
+}
+
+// splitLines are the lines of a canvas.
+func splitLines(c *canvas) [][]byte {
+	var ls [][]byte
+	b := c.b
+	for len(b) > 0 {
+		i := slices.Index(b, '\n')
+		ls = append(ls, b[:i])
+		b = b[i+1:]
+	}
+	return ls
+}
+
+// drawHeat draws ports × time.
+func (o *overview) drawHeat(c *canvas) {
+	const label = 8
+	width := min(c.width-label-12, heatLen)
+	if width < 10 {
+		return
+	}
+	type entry struct {
+		port uint16
+		h    *portHeat
+	}
+	var es []entry
+	for p, h := range o.ports {
+		es = append(es, entry{p, h})
+	}
+	slices.SortFunc(es, func(a, b entry) int { return cmp.Or(cmp.Compare(b.h.total, a.h.total), cmp.Compare(a.port, b.port)) })
+	es = es[:min(len(es), 10)]
+	top := 0.0
+	for _, e := range es {
+		for _, v := range e.h.bytes {
+			top = max(top, float64(v))
+		}
+	}
+	c.str(sHead, " Service ports × time")
+	c.str(sDim, "  payload in 10 s, at most "+bytesText(uint64(top))+"  ")
+	for i := range 5 {
+		c.str(sHeat1+style(i), string(heatRunes[i]))
+	}
+	c.end(sNormal)
+	for _, e := range es {
+		c.cell(sNormal, " :"+strconv.Itoa(int(e.port)), label, false)
+		sum := 0.0
+		for x := range width {
+			b := o.bucket - int64(width-1-x)
+			if b < 0 {
+				c.str(sDim, " ")
+				continue
+			}
+			v := float64(e.h.bytes[b%heatLen])
+			sum += v
+			st, any := heat(v, top)
+			switch {
+			case any:
+				c.str(st, string(heatRunes[st-sHeat1]))
+			case e.h.opened[b%heatLen] > 0:
+				c.str(sNew, "+")
+			default:
+				c.str(sDim, "·")
+			}
+		}
+		c.cell(sDim, bytesText(uint64(sum)), 10, true)
+		c.end(sNormal)
+	}
+	if len(es) == 0 {
+		c.str(sDim, "   no traffic yet")
+		c.end(sNormal)
+	}
+}
+
+// heatRunes tell shares apart without colors too.
+var heatRunes = []rune("▁▃▅▆█")

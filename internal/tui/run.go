@@ -1,0 +1,62 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+)
+
+// Run shows connections until the user quits or ctx ends; neither is an error.
+// The terminal is as before when it returns, and all that it started has ended.
+func Run(ctx context.Context, cfg Config) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	m, err := newModel(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	intervals := make(chan time.Duration, 1)
+	m.intervals = intervals
+	profile := colorprofile.ANSI256
+	switch {
+	case cfg.Colors == NoColors:
+		profile = colorprofile.ASCII
+	case cfg.Colors < Colors256:
+		profile = colorprofile.ANSI
+	}
+	p := tea.NewProgram(m, tea.WithInput(cfg.Input), tea.WithOutput(cfg.Output), tea.WithEnvironment(cfg.Environ),
+		tea.WithColorProfile(profile), tea.WithFPS(cfg.FPS), tea.WithoutSignalHandler())
+
+	followed := make(chan error, 1)
+	go func() {
+		defer p.Quit() // a no-op when that is why we are here
+		followed <- guard(func() { follow(ctx, &cfg, intervals, func(msg feedMsg) { p.Send(msg) }) })
+	}()
+	_, err = p.Run()
+	stop()
+	ferr := <-followed
+	if m.capture != nil {
+		m.capture.stop()
+	}
+	m.running.Wait()
+	if err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	return errors.Join(ferr, m.status.Err)
+}
+
+// guard runs a function and makes an error of its panic, so that the terminal is
+// put in order all the same.
+func guard(fn func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a mistake of the program: %v", r)
+		}
+	}()
+	fn()
+	return nil
+}

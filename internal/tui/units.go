@@ -1,0 +1,33 @@
+package tui
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/viewtcp/viewtcp/internal/text"
+)
+
+// countText is a number with commas.
+func countText[T int | uint64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func bytesText(n uint64) string { return string(text.AppendBytes(nil, n)) }
+
+func rateText(n uint64) string { return bytesText(n) + "/s" }
+
+// perSecond is a number of events a second, with one digit where it is small.
+func perSecond(n float64) string {
+	if n != 0 && n < 10 {
+		return strconv.FormatFloat(n, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(n, 'f', 0, 64)
+}
+
+func microsText(us uint64) string { return string(text.AppendMicros(nil, us)) }
+
+func durationText(d time.Duration) string { return microsText(uint64(max(d.Microseconds(), 0))) }
