@@ -119,7 +119,7 @@ func (p *capturing) run(ctx context.Context) (err error) {
 	if err := p.open(); err != nil {
 		return err
 	}
-	if err := p.openOutputs(); err != nil {
+	if err := p.openOutputs(ctx); err != nil {
 		return err
 	}
 	unfollow := p.follow()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 // captureOutput is the file, or one file after the other, that packets are
 // written to.
 type captureOutput struct {
+	ctx     context.Context //nolint:containedctx // of one command; a pipe may have no reader yet
 	p       *capturing
 	pcap    bool
 	rotates bool
@@ -33,9 +35,9 @@ type captureOutput struct {
 
 // newCaptureOutput begins the first file, so that what is wrong with it is told
 // before anything is captured.
-func newCaptureOutput(p *capturing) (*captureOutput, error) {
+func newCaptureOutput(ctx context.Context, p *capturing) (*captureOutput, error) {
 	o := &captureOutput{
-		p: p, pcap: strings.HasSuffix(p.c.write, ".pcap") || strings.HasSuffix(p.c.write, ".cap"),
+		ctx: ctx, p: p, pcap: strings.HasSuffix(p.c.write, ".pcap") || strings.HasSuffix(p.c.write, ".cap"),
 		rotates: p.c.maxSize > 0 || p.c.rotate > 0,
 	}
 	if o.pcap {
@@ -84,7 +86,7 @@ func (o *captureOutput) open() error {
 	if o.p.c.write != "-" {
 		o.number++
 		path := o.path(o.number)
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // who may see packets is not for everyone
+		f, err := openToWrite(o.ctx, path)
 		if err != nil {
 			return fmt.Errorf("opening the file to write: %w", err)
 		}
@@ -111,6 +113,36 @@ func (o *captureOutput) open() error {
 	}
 	o.dirty = true
 	return nil
+}
+
+// openToWrite opens a file, which only its owner may read if it is new. A named
+// pipe is opened when it has a reader, unless the context ends before.
+func openToWrite(ctx context.Context, path string) (*os.File, error) {
+	const mode = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	if st, err := os.Stat(path); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		return os.OpenFile(path, mode, 0o600)
+	}
+	type result struct {
+		f   *os.File
+		err error
+	}
+	opened := make(chan result)
+	go func() {
+		f, err := os.OpenFile(path, mode, 0o600)
+		select {
+		case opened <- result{f, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = f.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-opened:
+		return r.f, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // describe is an interface as files name it.

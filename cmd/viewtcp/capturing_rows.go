@@ -370,10 +370,10 @@ func (w *endedConns) end() error {
 }
 
 // openOutputs prepares file and text.
-func (p *capturing) openOutputs() error {
+func (p *capturing) openOutputs(ctx context.Context) error {
 	p.host = hostname()
 	if p.c.write != "" {
-		file, err := newCaptureOutput(p)
+		file, err := newCaptureOutput(ctx, p)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ type env struct {
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, e env) int {
 	root := newRoot(e)
-	root.SetArgs(args)
+	root.SetArgs(extcapArgs(args))
 	err := root.ExecuteContext(ctx)
 	return conclude(ctx, e, err)
 }
