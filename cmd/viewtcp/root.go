@@ -23,14 +23,14 @@ field, as in
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: false},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return bare(e, cmd) },
 	}
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newList(e), newWatch(e), newAnalyze(e), newCapture(e), newExport(e), newExtcap(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
+		newTop(e), newList(e), newWatch(e), newAnalyze(e), newCapture(e), newExport(e), newExtcap(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
 		newVersion(e), newMan(e),
 	)
 	root.InitDefaultCompletionCmd()
