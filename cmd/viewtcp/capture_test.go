@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/capture"
@@ -66,7 +67,7 @@ func (m *madeCapture) sendAt(a, b *madeSide, seq uint32, flags capture.Flags, pa
 		copy(ip[8:], src.AsSlice())
 		copy(ip[24:], dst.AsSlice())
 	}
-	data := append(ip, h...)
+	data := slices.Concat(ip, h)
 	m.frames = append(m.frames, capture.Frame{
 		Time: captureStart + m.now, Number: uint64(len(m.frames) + 1), Link: capture.LinkRaw,
 		Data: data, WireLen: uint32(len(data)),

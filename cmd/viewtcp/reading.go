@@ -192,7 +192,7 @@ func (r *reading) passFile(f *captureFile, progressed func(done int64), each fun
 		p       = packetOf{file: f, frame: &frame, seg: &segment, reader: rd}
 	)
 	for {
-		if err := rd.Next(&frame); err == io.EOF {
+		if err := rd.Next(&frame); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

@@ -193,7 +193,7 @@ func TestCutoffAgrees(t *testing.T) {
 			case 0:
 				p.seq -= uint32(r.IntN(20))
 			case 1:
-				p.seq += uint32(r.IntN(1 << 31))
+				p.seq += uint32(r.Int64N(1 << 31))
 			}
 			next[tuple] = p.seq + uint32(p.payload)
 			data := p.frame()
