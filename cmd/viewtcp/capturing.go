@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
+	"github.com/viewtcp/viewtcp/internal/bpf"
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/netns"
@@ -63,8 +64,9 @@ type captureCounts struct {
 
 // space is the capture in one network namespace.
 type space struct {
-	netns netns.Namespace
-	live  *capture.Live
+	netns  netns.Namespace
+	live   *capture.Live
+	cutoff *bpf.Cutoff // in the kernel; nil is none
 	// base is the number of its first interface in the output.
 	base     uint32
 	analyzer *analysis.Analyzer
@@ -156,7 +158,13 @@ func (p *capturing) open() error {
 	for _, ns := range list {
 		s := &space{netns: ns, base: base, joined: make(map[uint32]*joined), names: make(map[uint32]string)}
 		cfg.Do = s.do()
-		s.live, err = capture.OpenLive(cfg)
+		cfg.FilterFD = 0
+		if err = p.cutInKernel(&cfg, s); err == nil {
+			s.live, err = capture.OpenLive(cfg)
+		}
+		if err != nil && s.cutoff != nil {
+			_ = s.cutoff.Close()
+		}
 		switch {
 		case err == nil:
 		case len(list) > 1 && (errors.As(err, new(*capture.NoInterfaceError)) || !ns.Self && !errors.Is(err, tcp.ErrPermission)):
@@ -548,7 +556,7 @@ func (p *capturing) summary() {
 		parts = append(parts, matched+" printed")
 	}
 	if p.recorder != nil {
-		parts = append(parts, p.recorder.summary())
+		parts = append(parts, p.recorder.summary(p.cutByKernel()))
 	}
 	if left := n.seen - n.matched; left > 0 {
 		parts = append(parts, strconv.FormatUint(left, 10)+" not asked for")
@@ -565,6 +573,9 @@ func (p *capturing) close() error {
 	var errs []error
 	for _, s := range p.spaces {
 		errs = append(errs, s.live.Close())
+		if s.cutoff != nil {
+			errs = append(errs, s.cutoff.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

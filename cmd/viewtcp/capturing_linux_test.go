@@ -428,9 +428,6 @@ func TestCaptureEnds(t *testing.T) {
 		}
 		for range 20 {
 			talk()
-			if from.ProcessState != nil {
-				break
-			}
 			waitABit()
 		}
 		if err := errors.Join(to.Wait(), from.Wait()); err != nil || strings.Count(out.String(), "\n") != 6 {
@@ -552,5 +549,47 @@ func TestCaptureDump(t *testing.T) {
 	}
 	if r := inProcess(t, "capture", "--bpf-dump", "-i", "lo", "process", "curl"); r.code != exitOK || strings.Contains(r.stdout, "#0x1bb") {
 		t.Errorf("what only the connection tells is left to us: %v", r)
+	}
+}
+
+// TestCaptureInProcess runs captures of all kinds where the race detector sees
+// them.
+func TestCaptureInProcess(t *testing.T) {
+	ns := tcptest.NewNetNS(t)
+	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
+	client, _ := connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 1, Send: 1})
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"-o", "csv"},
+		{"-w", filepath.Join(dir, "x.pcapng"), "-C", "50KiB", "-o", "json"},
+		{"--connections", "-o", "csv", "bytes_sent > 10"},
+		{"--record", filepath.Join(dir, "rec"), "--cut-off", "4", "-o", "jsonl"},
+		{"--netns", "all", "process client"},
+	} {
+		t.Run(strings.Join(args[:2], " "), func(t *testing.T) {
+			done := make(chan struct{})
+			var talking sync.WaitGroup
+			talking.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 3, Send: 100, Name: "client"})
+					if err := client.Call(tcptest.Op{Op: "send", Bytes: 10_000}, nil); err != nil {
+						t.Error(err)
+						return
+					}
+					waitABit()
+				}
+			})
+			r := inProcess(t, append([]string{"capture", "--netns", ns.Path(), "--for", "3s"}, args...)...)
+			close(done)
+			talking.Wait()
+			if r.code != exitOK || summaryOf(t, r).seen == 0 {
+				t.Errorf("%v", r)
+			}
+		})
 	}
 }

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
+	"github.com/viewtcp/viewtcp/internal/bpf"
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // recordFlags are those of a recording.
@@ -72,6 +74,59 @@ func (r *recordFlags) check(c *captureFlags) error {
 	return nil
 }
 
+// cutInKernel lets the kernel leave out what the cut-off would, where it can: when
+// nothing else wants the packets, and all interfaces begin their frames alike. What
+// it cannot do is done as packets are recorded.
+func (p *capturing) cutInKernel(cfg *capture.LiveConfig, s *space) error {
+	limit := p.c.record.cfg.Cutoff
+	if limit == (capture.Cutoff{}) || p.kernel != nil || !p.c.onlyRecords() {
+		return nil
+	}
+	found, err := capture.FindLiveInterfaces(cfg.Interfaces, cfg.Do)
+	if err != nil {
+		return wrongInterface(err)
+	}
+	c := bpf.DefaultCutoffConfig()
+	c.Packets, c.Bytes, c.Snaplen = limit.Packets, limit.Bytes, cfg.Snaplen
+	link := found[0].Link
+	for _, at := range found {
+		if at.Link != link {
+			return nil
+		}
+		c.SkipLoopback = c.SkipLoopback || at.Index == 0
+	}
+	switch link {
+	case capture.LinkEthernet:
+		c.LinkHeader = 14
+	case capture.LinkLinuxSLL2, capture.LinkRaw:
+		c.LinkHeader = 0
+	default:
+		return nil
+	}
+	s.cutoff, err = bpf.NewCutoff(c)
+	if errors.Is(err, tcp.ErrPermission) || errors.Is(err, tcp.ErrNotSupported) {
+		s.cutoff = nil
+		return nil
+	}
+	if err == nil {
+		cfg.FilterFD = s.cutoff.FD()
+	}
+	return err
+}
+
+// cutByKernel is how many packets the kernel left out.
+func (p *capturing) cutByKernel() (n uint64) {
+	for _, s := range p.spaces {
+		if s.cutoff == nil {
+			continue
+		}
+		if st, err := s.cutoff.Stats(); err == nil {
+			n += st.Cut
+		}
+	}
+	return n
+}
+
 // recordSnaplen is how much of a packet the kernel hands over where only headers
 // are recorded: enough for tunnels and options.
 const recordSnaplen = 256
@@ -91,7 +146,9 @@ func (p *capturing) openRecorder() error {
 	cfg := p.c.record.cfg
 	for _, s := range p.spaces {
 		for _, at := range s.live.Interfaces() {
-			cfg.Interfaces = append(cfg.Interfaces, p.describe(s, at))
+			i := p.describe(s, at)
+			i.SnapLen = p.c.snaplen
+			cfg.Interfaces = append(cfg.Interfaces, i)
 		}
 	}
 	r, err := capture.NewRecorder(p.c.record.dir, cfg)
@@ -99,7 +156,7 @@ func (p *capturing) openRecorder() error {
 		return err
 	}
 	for _, m := range r.Stats().Repairs {
-		p.e.warn(fmt.Sprintf("recording: a segment that was not finished was repaired: %+v", m))
+		p.e.warn(fmt.Sprintf("recording: %s was mended: %s; it has %d packets", m.Segment, m.Reason, m.Packets))
 	}
 	p.recorder = &recording{Recorder: r}
 	return nil
@@ -142,13 +199,13 @@ func (r *recording) tick(p *capturing, now time.Time) {
 }
 
 // summary says what became of the packets.
-func (r *recording) summary() string {
+func (r *recording) summary(byKernel uint64) string {
 	st := r.Stats()
 	parts := []string{fmt.Sprintf("%d recorded", st.Recorded)}
 	for _, x := range []struct {
 		n    uint64
 		what string
-	}{{st.Cut, "cut off"}, {st.Unsampled, "left out by sampling"}, {st.Lost, "lost on the way to the disk"}} {
+	}{{byKernel, "cut off by the kernel"}, {st.Cut, "cut off"}, {st.Unsampled, "left out by sampling"}, {st.Lost, "lost on the way to the disk"}} {
 		if x.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
 		}
