@@ -55,10 +55,14 @@ func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "viewtcp-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), path, append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
-		"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", width, height),
+		"--user-data-dir=" + profile, fmt.Sprintf("--window-size=%d,%d", width, height),
 	}, append(args, "about:blank")...)...)
 	cmd.ExtraFiles = []*os.File{toBrowser, fromBrowser}
 	if err := cmd.Start(); err != nil {
@@ -79,6 +83,13 @@ func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 			<-done
 		}
 		_ = out.Close()
+		// Its children write into the profile for a moment longer.
+		for range 100 {
+			if os.RemoveAll(profile) == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 	})
 	if err := out.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Logf("without a deadline for the browser's answers: %v", err)
