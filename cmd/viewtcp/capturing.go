@@ -10,11 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/viewtcp/viewtcp/internal/analysis"
-	"github.com/viewtcp/viewtcp/internal/bpf"
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
-	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
@@ -60,32 +57,6 @@ type captureCounts struct {
 	seen, notTCP, unmatched, matched, unjoined uint64
 	// told is how many drops of the kernel the user knows of.
 	told uint64
-}
-
-// space is the capture in one network namespace.
-type space struct {
-	netns  netns.Namespace
-	live   *capture.Live
-	cutoff *bpf.Cutoff // in the kernel; nil is none
-	// base is the number of its first interface in the output.
-	base     uint32
-	analyzer *analysis.Analyzer
-	joined   map[uint32]*joined
-	last     *joined
-	names    map[uint32]string // of interfaces, by their index
-
-	whole   capture.Reassembler
-	frame   capture.Frame
-	segment capture.Segment
-	verdict analysis.Packet
-}
-
-// do runs a function inside the namespace; nil is where it runs anyway.
-func (s *space) do() func(func()) error {
-	if s.netns.Self {
-		return nil
-	}
-	return func(fn func()) error { return s.netns.Do(func() error { fn(); return nil }) }
 }
 
 // lockedWriter lets several goroutines warn.
@@ -138,64 +109,6 @@ func (p *capturing) run(ctx context.Context) (err error) {
 		return exitError{exitOK} // Ctrl-C is how a capture ends
 	}
 	return nil
-}
-
-// open begins to capture in each namespace.
-func (p *capturing) open() error {
-	list, hidden, err := captureNamespaces(p.c.netns)
-	if err != nil {
-		return err
-	}
-	if hidden > 0 {
-		p.e.warn(fmt.Sprintf("%d other network namespaces, or more, are hidden and not captured: that needs CAP_SYS_PTRACE and CAP_SYS_ADMIN", hidden))
-	}
-	cfg := p.c.liveConfig(p.kernel)
-	if n := len(list); n > 1 && p.c.ringBytes == 0 {
-		cfg.RingBytes = max(cfg.RingBytes/n, 4<<20)
-		cfg.BlockBytes = 512 << 10
-	}
-	base := uint32(0)
-	for _, ns := range list {
-		s := &space{netns: ns, base: base, joined: make(map[uint32]*joined), names: make(map[uint32]string)}
-		cfg.Do = s.do()
-		cfg.FilterFD = 0
-		if err = p.cutInKernel(&cfg, s); err == nil {
-			s.live, err = capture.OpenLive(cfg)
-		}
-		if err != nil && s.cutoff != nil {
-			_ = s.cutoff.Close()
-		}
-		switch {
-		case err == nil:
-		case len(list) > 1 && (errors.As(err, new(*capture.NoInterfaceError)) || !ns.Self && !errors.Is(err, tcp.ErrPermission)):
-			continue // not in this namespace, or it has just ended
-		case len(list) > 1 && !ns.Self:
-			p.e.warn("not captured: " + err.Error())
-			continue
-		default:
-			return wrongInterface(err)
-		}
-		p.spaces = append(p.spaces, s)
-		base += uint32(len(s.live.Interfaces()))
-		p.analyze(s)
-	}
-	if len(p.spaces) == 0 {
-		return usagef("no network namespace has an interface %s", strings.Join(p.c.interfaces, ", "))
-	}
-	return nil
-}
-
-// analyze gives a namespace its analyzer.
-func (p *capturing) analyze(s *space) {
-	cfg := analysis.DefaultConfig()
-	cfg.Wireshark40 = p.c.wireshark == "4.0"
-	cfg.Memory = 256 << 20
-	cfg.HalfOpenTimeout, cfg.IdleTimeout, cfg.ClosedTimeout = 3*time.Minute, 2*time.Hour, time.Minute
-	if p.c.connections {
-		cfg.ClosedTimeout = 2 * time.Second // after which it is printed
-	}
-	cfg.OnEnd = func(c *analysis.Conn) { p.ended(s, c) }
-	s.analyzer = analysis.New(cfg)
 }
 
 // readAll reads until all is over, which may be the end of ctx.
@@ -265,191 +178,6 @@ func (p *capturing) read(s *space) error {
 		p.frame(s)
 		p.mu.Unlock()
 	}
-}
-
-// frame takes in the frame of a namespace. p.mu is held.
-func (p *capturing) frame(s *space) {
-	if p.done {
-		return
-	}
-	p.counts.seen++
-	s.frame.Number = p.counts.seen
-	now := time.Now().UnixNano()
-	var j *joined
-	if s.whole.Decode(&s.frame, &s.segment) == capture.TCP {
-		s.analyzer.Add(&s.segment, &s.verdict)
-		j = p.joinedOf(s)
-		p.look(j, s.segment.Time, now)
-	} else {
-		p.counts.notTCP++
-		if p.kernel != nil || p.file == nil {
-			return // the filter is about TCP, and so is the text
-		}
-	}
-	wait := j != nil && !j.settled || len(p.spaces) > 1
-	if !wait && p.queue.len() == 0 {
-		p.emit(s, &s.frame, &s.segment, &s.verdict, j, now)
-		return
-	}
-	for p.queue.full() {
-		p.emitFirst(now)
-	}
-	p.queue.add(s, j)
-	if now-p.released >= int64(2*time.Millisecond) {
-		p.release(now)
-	}
-}
-
-// joinedOf returns the connection of the segment at hand.
-func (p *capturing) joinedOf(s *space) *joined {
-	v := &s.verdict
-	if s.last != nil && s.last.stream == v.Stream {
-		return s.last
-	}
-	j := s.joined[v.Stream]
-	if j == nil {
-		syn := s.segment.Flags&(capture.SYN|capture.ACK) == capture.SYN
-		j = &joined{
-			space: s, stream: v.Stream, number: p.streams, tuple: v.Conn.Tuple, first: s.segment.Time, syn: syn,
-			conn: v.Conn, settled: p.c.noProcess, looped: v.Conn.Tuple.Local.IsLoopback() || p.loopback(s),
-			iface: p.interfaceName(s),
-		}
-		p.streams++
-		s.joined[v.Stream] = j
-	}
-	s.last = j
-	return j
-}
-
-// look brings the sockets of a connection up to date.
-func (p *capturing) look(j *joined, at, now int64) {
-	if p.c.noProcess {
-		return
-	}
-	p.join.look(j, at, now)
-	if p.conns == nil || j.looked != now {
-		return
-	}
-	for _, c := range j.ends {
-		if c != nil && c.Closed.IsZero() {
-			p.byID[c.ID] = j
-		}
-	}
-}
-
-// emitFirst lets go of the first packet of the queue.
-func (p *capturing) emitFirst(now int64) {
-	h := p.queue.first()
-	p.emit(h.space, &h.frame, &h.segment, &h.verdict, h.joined, now)
-	p.queue.drop()
-}
-
-// release lets go of what need not wait any longer. p.mu is held.
-func (p *capturing) release(now int64) {
-	p.released = now
-	for p.queue.len() > 0 {
-		h := p.queue.first()
-		if age := now - h.frame.Time; len(p.spaces) > 1 && age >= 0 && age < int64(orderFor) {
-			return // another namespace may still bring an earlier one
-		}
-		if j := h.joined; j != nil {
-			p.look(j, h.segment.Time, now)
-			if !j.settled {
-				return
-			}
-		}
-		p.emitFirst(now)
-	}
-}
-
-// orderFor is how much later than an other one's a namespace's packets may come.
-const orderFor = 3 * liveBlock
-
-// matches reports whether the filter wants a packet: as one of either end's
-// connections.
-func (p *capturing) matches(t *capture.Segment, j *joined, now int64) bool {
-	if p.match == nil {
-		return true
-	}
-	p.view.Set(t.Tuple, uint16(t.Flags))
-	if !p.needsConn {
-		return p.match(&p.view, nil)
-	}
-	here := false
-	for i := range j.ends {
-		if j.ends[i] != nil {
-			here = true
-			if p.match(&p.view, p.row(j, i, now)) {
-				return true
-			}
-		}
-	}
-	return !here && p.match(&p.view, p.row(j, 0, now))
-}
-
-// emit sends a packet where it belongs. p.mu is held.
-func (p *capturing) emit(s *space, f *capture.Frame, t *capture.Segment, v *analysis.Packet, j *joined, now int64) {
-	if p.done {
-		return
-	}
-	if j != nil {
-		if !p.matches(t, j, now) {
-			p.counts.unmatched++
-			return
-		}
-		j.wanted = true
-		if !p.c.noProcess && j.process(0) == nil && j.process(1) == nil {
-			p.counts.unjoined++
-		}
-	}
-	p.counts.matched++
-	if p.file != nil {
-		if err := p.file.write(s, f, p.comment(t, v, j), now); err != nil {
-			p.fail(err)
-			return
-		}
-	}
-	if p.recorder != nil && j != nil {
-		p.record(s, f, t, j)
-	}
-	if p.text != nil && j != nil {
-		if err := p.print(t, v, j); err != nil {
-			p.fail(err)
-			return
-		}
-	}
-	if p.c.count > 0 && p.counts.matched >= p.c.count {
-		p.stop()
-	}
-}
-
-// comment is what stands beside a packet in a file.
-func (p *capturing) comment(t *capture.Segment, v *analysis.Packet, j *joined) string {
-	if j == nil || p.c.comments == commentsNone || p.c.comments == commentsFirst && j.told != 0 {
-		return ""
-	}
-	j.told = t.Time
-	return verdictComment(j.comment(j.side(&t.Tuple)), v)
-}
-
-// print writes a packet as text.
-func (p *capturing) print(t *capture.Segment, v *analysis.Packet, j *joined) error {
-	i := j.side(&t.Tuple)
-	from := v.Initiator
-	switch known := [2]bool{j.ends[i] != nil, j.ends[i^1] != nil}; {
-	case known[0] != known[1]:
-		from = known[0]
-	case known[0]:
-		from = true
-	case p.local != nil && p.local(t.Tuple.Local) != p.local(t.Tuple.Remote):
-		from = p.local(t.Tuple.Local)
-	}
-	own := i
-	if !from {
-		own = i ^ 1
-	}
-	v.Stream = j.number
-	return p.text.add(&packetRow{seg: t, v: v, fromLocal: from, own: j.end(own), peer: j.end(own ^ 1)})
 }
 
 // fail ends the capture with an error.
@@ -576,6 +304,59 @@ func (p *capturing) close() error {
 		if s.cutoff != nil {
 			errs = append(errs, s.cutoff.Close())
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// openOutputs prepares file and text.
+func (p *capturing) openOutputs(ctx context.Context) error {
+	p.host = hostname()
+	if p.c.write != "" {
+		file, err := newCaptureOutput(ctx, p)
+		if err != nil {
+			return err
+		}
+		p.file = file
+	}
+	if p.c.record.dir != "" {
+		if err := p.openRecorder(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.c.connections:
+		conns, err := newEndedConns(p.e, &p.c.common, p.filter.Predicate())
+		p.conns = conns
+		return err
+	case p.c.write == "" && p.recorder == nil || p.c.outputAsked:
+		p.text = &packetList{
+			out: p.e.stdout, format: p.c.format, header: !p.c.noHeader, color: p.c.useColor(p.e.stdout), live: !p.c.noProcess,
+		}
+	}
+	return nil
+}
+
+// end finishes the output.
+func (p *capturing) end() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.spaces {
+		if s.analyzer != nil {
+			s.analyzer.Flush()
+		}
+	}
+	var errs []error
+	if p.file != nil {
+		errs = append(errs, p.file.end(time.Now().UnixNano()))
+	}
+	if p.text != nil && p.text.err == nil {
+		errs = append(errs, p.text.finish())
+	}
+	if p.conns != nil {
+		errs = append(errs, p.conns.end())
+	}
+	if p.recorder != nil {
+		errs = append(errs, p.recorder.Close())
 	}
 	return errors.Join(errs...)
 }

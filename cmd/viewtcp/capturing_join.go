@@ -15,6 +15,9 @@ const (
 	// holdFor is how old a packet may grow until its connection is known: the
 	// source tells of a new socket within some 40 ms.
 	holdFor = 100 * time.Millisecond
+	// holdLong is how old one may grow where there is a socket for certain, which
+	// sent it: on a machine without a moment to spare the source is late.
+	holdLong = 500 * time.Millisecond
 	// sourceStart is how long packets are held while the source loads.
 	sourceStart = 3 * time.Second
 	// freshFor is how near to its SYN a socket must have been opened to be
@@ -52,8 +55,8 @@ type joined struct {
 	// first is the time of the first packet, syn that it opened the connection.
 	first int64
 	syn   bool
-	// looped says that both ends are on this host.
-	looped bool
+	// looped says that both ends are on this host, sent that the first end is.
+	looped, sent bool
 	// ends are the sockets: index 0 that of tuple.Local. owner is the process
 	// behind the port where there is no socket yet: that of the listener.
 	ends  [2]*tcp.Conn
@@ -90,18 +93,15 @@ func (j *joined) side(t *tcp.Tuple) int {
 // nanoseconds since 1970, at the time of the packet at hand.
 func (n *joiner) look(j *joined, at, now int64) {
 	t := n.tracker.Load()
-	if wait := lookAgain; j.looked != 0 {
-		if !j.settled {
-			wait = lookSoon
-		}
-		if since := now - j.looked; since >= 0 && since < int64(wait) {
+	age := now - j.first
+	if j.looked != 0 {
+		if since := now - j.looked; since >= 0 && since < int64(j.lookAfter(age)) {
 			return
 		}
 	}
 	j.looked = now
 	// A clock that was set back must not make packets wait.
-	age := now - j.first
-	patient := age > -int64(time.Second) && age < int64(holdFor)
+	patient := age > -int64(time.Second) && (age < int64(holdFor) || j.sent && j.ends[0] == nil && age < int64(holdLong))
 	if t == nil {
 		j.settled = j.settled || !patient && !n.starting(now)
 		return
@@ -130,6 +130,21 @@ func (n *joiner) look(j *joined, at, now int64) {
 		j.comments = [2]string{}
 	}
 	j.settled = j.settled || j.complete() || !patient && !n.starting(now)
+}
+
+// lookAfter is the time until the sockets are looked for again: soon while packets
+// wait for them, and rarer and rarer afterwards.
+func (j *joined) lookAfter(age int64) time.Duration {
+	switch {
+	case !j.settled:
+		return lookSoon
+	case j.complete() || age > int64(10*lookAgain):
+		return lookAgain
+	case age > int64(lookAgain):
+		return lookAgain / 10
+	default:
+		return 10 * lookSoon
+	}
 }
 
 // socket finds the socket of one end.
