@@ -68,7 +68,7 @@ var layers = []layer{
 	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter"}, why: "packets in and out, filtered"},
 	{dir: "internal/analysis", may: []string{"internal/tcp", "internal/capture"}, why: "packets become connections"},
 
-	{dir: "internal/store", may: backEndMay, why: backEndWhy, planned: true},
+	{dir: "internal/store", may: backEndMay, why: backEndWhy},
 	{dir: "internal/metrics", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/alert", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/fleet", may: backEndMay, why: backEndWhy, planned: true},
@@ -132,7 +132,7 @@ var owners = []owner{
 	{path: "github.com/gopacket/gopacket", by: []string{"internal/capture"}, why: "hidden behind our own interface", planned: true},
 	{path: "github.com/klauspost/compress", by: []string{"internal/capture", "internal/store", "internal/fleet", "internal/web"}, why: "streams only"},
 	{path: "github.com/oschwald/maxminddb-golang", by: []string{"internal/enrich"}, why: "names have one owner", planned: true},
-	{path: "github.com/parquet-go/parquet-go", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
+	{path: "github.com/parquet-go/parquet-go", by: []string{"internal/store"}, why: "databases have one owner"},
 	{path: "github.com/ClickHouse", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
 	{path: "go.etcd.io/bbolt", by: []string{"internal/store"}, why: "databases have one owner", planned: true},
 	{path: "github.com/prometheus", by: []string{"internal/metrics", "internal/alert"}, why: "time series have one owner", planned: true},

@@ -1,0 +1,65 @@
+package parquet
+
+import "github.com/viewtcp/viewtcp/internal/store"
+
+// The checksum of a column is FNV-1a over its rows in the order of the file, a
+// 64-bit word each: the number, or the FNV-1a hash of the bytes of a text as it
+// is stored, or unknownWord. Any single row that differs changes it.
+const (
+	fnvOffset   = 14695981039346656037
+	fnvPrime    = 1099511628211
+	unknownWord = 0x9e3779b97f4a7c15
+)
+
+// checksum hashes the rows of a column in the given order; nil is as they are.
+func checksum(v *vec, order []uint32) uint64 {
+	h := uint64(fnvOffset)
+	words := textWords(v)
+	n := v.len()
+	if order != nil {
+		n = len(order)
+	}
+	for i := range n {
+		row := i
+		if order != nil {
+			row = int(order[i])
+		}
+		w := uint64(unknownWord)
+		switch {
+		case words != nil || textual(v.typ):
+			if c := v.codes[row]; c != noCode {
+				w = words[c]
+			}
+		case v.known[row]:
+			w = v.nums[row]
+		}
+		h = (h ^ w) * fnvPrime
+	}
+	return h
+}
+
+// textWords hashes the texts of a column.
+func textWords(v *vec) []uint64 {
+	if !textual(v.typ) {
+		return nil
+	}
+	words := make([]uint64, len(v.dict))
+	var b []byte
+	for i, s := range v.dict {
+		if v.typ == store.Addr {
+			b = appendText(b[:0], v.typ, s)
+			words[i] = hashBytes(b)
+		} else {
+			words[i] = hashBytes(s)
+		}
+	}
+	return words
+}
+
+func hashBytes[T string | []byte](b T) uint64 {
+	h := uint64(fnvOffset)
+	for i := range len(b) {
+		h = (h ^ uint64(b[i])) * fnvPrime
+	}
+	return h
+}

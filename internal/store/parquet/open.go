@@ -1,0 +1,254 @@
+package parquet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/viewtcp/viewtcp/internal/store"
+)
+
+// The connections that were open when the log was sealed stand in a file of their
+// own, in the form of the log: a batch of their last rows. With the log after it
+// they are the baselines of whoever goes on observing.
+
+// openRows says, for some rows of connections in the order of the log, which are
+// the last of a connection that did not end. seen are the ids of all that had a
+// row before their end, and those given.
+func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err error) {
+	t := tables[store.Connections]
+	ids, kinds := new(vec), new(vec)
+	for _, x := range []struct {
+		v   *vec
+		tag uint16
+	}{{ids, store.TagID}, {kinds, store.TagKind}} {
+		c := t.column(x.tag)
+		x.v.reset(c.typ)
+		if err := src.fill(x.v, c); err != nil {
+			return nil, nil, err
+		}
+	}
+	end := noCode
+	for code, s := range kinds.dict {
+		if s == store.Close.String() {
+			end = uint32(code)
+		}
+	}
+	// Most connections have one row only, their end: those are not remembered.
+	seen = make(map[uint64]bool)
+	for i, id := range ids.nums {
+		if kinds.codes[i] != end && ids.known[i] {
+			seen[id] = false
+		}
+	}
+	if before != nil {
+		for _, id := range before.nums {
+			seen[id] = false
+		}
+	}
+	// Backwards: the first row met is the last one.
+	for i := len(ids.nums) - 1; i >= 0; i-- {
+		done, ok := seen[ids.nums[i]]
+		if !ok || done {
+			continue
+		}
+		seen[ids.nums[i]] = true
+		if kinds.codes[i] != end {
+			rows = append(rows, uint32(i))
+		}
+	}
+	return rows, seen, nil
+}
+
+// saveOpen writes the connections that are open after the rows of src, given the
+// file of those open before. It returns the number of the new file, 0 if none is
+// open.
+func (e *Engine) saveOpen(src source, old, seq uint64) (uint64, error) {
+	before, err := e.loadOpen(old)
+	if err != nil {
+		e.report(openName(old), 0, 0, "open connections cannot be read: "+err.Error(), "")
+		before = nil
+	}
+	var oldSource blockSource
+	ids := new(vec)
+	if before != nil {
+		oldSource.blocks = []block{*before}
+		c := tables[store.Connections].column(store.TagID)
+		ids.reset(c.typ)
+		if err := oldSource.fill(ids, c); err != nil {
+			return 0, err
+		}
+	}
+	rows, seen, err := openRows(src, ids)
+	if err != nil {
+		return 0, err
+	}
+	var keep []uint32
+	for i, id := range ids.nums {
+		if !seen[id] { // neither ended nor told of again
+			keep = append(keep, uint32(i))
+		}
+	}
+	if len(rows)+len(keep) > maxBatchRows {
+		keep = keep[:max(0, maxBatchRows-len(rows))]
+		rows = rows[:min(len(rows), maxBatchRows)]
+	}
+	if len(rows)+len(keep) == 0 {
+		return 0, nil
+	}
+	body, err := selectRows([]selection{{src, rows}, {oldSource, keep}})
+	if err != nil {
+		return 0, err
+	}
+	payload := []byte{formatVersion, 0, 0, 0, 0, 1, byte(store.Connections)}
+	payload = appendUvarints(payload, uint64(len(rows)+len(keep)), uint64(len(body)))
+	payload = append(payload, body...)
+	b := appendFrame(appendLogHeader(nil, seq, e.cfg.Now().UnixNano(), 0), 0, seq, payload)
+	number := e.manifest.Next
+	e.manifest.Next++
+	return number, writeFile(e.fs, openName(number), b)
+}
+
+// loadOpen reads the file of open connections; nil if there is none.
+func (e *Engine) loadOpen(number uint64) (*block, error) {
+	if number == 0 {
+		return nil, nil //nolint:nilnil // no file is no error
+	}
+	data, err := readFile(e.fs, openName(number), maxLogFile)
+	if err != nil {
+		return nil, err
+	}
+	first, salt, err := parseLogHeader(data)
+	if err != nil {
+		return nil, err
+	}
+	var found *block
+	var failed error
+	cuts := parseFrames(data, salt, first, func(seq uint64, payload []byte) {
+		b, err := parseBatch(seq, payload)
+		if err == nil {
+			err = b.check(new(vec))
+		}
+		if err != nil {
+			failed = err
+			return
+		}
+		found = b.blocks[0]
+	})
+	if failed == nil && (len(cuts) > 0 || found == nil) {
+		failed = fmt.Errorf("open connections: %w", store.ErrDamaged)
+	}
+	return found, failed
+}
+
+// A selection is some rows of a source.
+type selection struct {
+	src  source
+	rows []uint32
+}
+
+// selectRows makes a block of connections out of rows of several sources.
+func selectRows(from []selection) ([]byte, error) {
+	var body, data []byte
+	count := 0
+	in, out := new(vec), new(vec)
+	for i := range tables[store.Connections].columns {
+		c := &tables[store.Connections].columns[i]
+		out.reset(c.typ)
+		for _, s := range from {
+			in.reset(c.typ)
+			if len(s.rows) == 0 {
+				continue
+			}
+			if err := s.src.fill(in, c); err != nil {
+				return nil, err
+			}
+			for _, row := range s.rows {
+				out.appendFrom(in, int(row))
+			}
+		}
+		if out.unknown == out.len() {
+			continue
+		}
+		var enc byte
+		enc, data = encodeVec(data[:0], out)
+		body = appendColumn(body, c.tag, enc, data)
+		count++
+	}
+	return append(appendUvarints(nil, uint64(count)), body...), nil
+}
+
+// Open implements store.Appender.
+func (e *Engine) Open(ctx context.Context, fn func(*store.Record) bool) error {
+	v := e.acquire()
+	defer e.release(v)
+	before, err := e.loadOpen(v.open)
+	if err != nil {
+		e.report(openName(v.open), 0, 0, "open connections cannot be read: "+err.Error(), "")
+	}
+	var src blockSource
+	if before != nil && err == nil {
+		src.blocks = append(src.blocks, *before)
+	}
+	for _, b := range v.unsealed {
+		if b.blocks[0] != nil {
+			src.blocks = append(src.blocks, *b.blocks[0])
+		}
+	}
+	rows, _, err := openRows(src, nil)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	body, err := selectRows([]selection{{src, rows}})
+	if err != nil {
+		return err
+	}
+	bl, err := parseBlock(uint64(len(rows)), body)
+	if err != nil {
+		return err
+	}
+	err = eachRecord(ctx, blockSource{[]block{bl}}, fn)
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+var errStop = errors.New("stop")
+
+// eachRecord calls fn for each row of connections.
+func eachRecord(ctx context.Context, src source, fn func(*store.Record) bool) error {
+	cols := store.RecordColumns()
+	vecs := make([]vec, len(cols))
+	for i := range cols {
+		c := &tables[store.Connections].columns[i]
+		vecs[i].reset(c.typ)
+		if err := src.fill(&vecs[i], c); err != nil {
+			return err
+		}
+	}
+	for row := range vecs[0].len() {
+		if row%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var r store.Record
+		for i := range cols {
+			scatter(&vecs[i], &cols[i], &r, row)
+		}
+		if !fn(&r) {
+			return errStop
+		}
+	}
+	return nil
+}
+
+func appendUvarints(b []byte, vs ...uint64) []byte {
+	for _, v := range vs {
+		for v >= 0x80 {
+			b = append(b, byte(v)|0x80)
+			v >>= 7
+		}
+		b = append(b, byte(v))
+	}
+	return b
+}

@@ -1,0 +1,189 @@
+package parquet
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding"
+
+	"github.com/viewtcp/viewtcp/internal/store"
+)
+
+// A column of a table, without the type of its rows.
+type column struct {
+	tag  uint16
+	name string
+	typ  store.Type
+	hint store.Hint
+	part store.Part
+}
+
+// A table is what the engine knows of a kind of rows.
+type table struct {
+	store.Table
+	columns []column // by ascending tag
+	// sort are the tags that rows of a segment are ordered by; the last is a
+	// number.
+	sort []uint16
+	// bloom are the tags that get a bloom filter.
+	bloom []uint16
+}
+
+func columnsOf[T any](cols []store.Column[T]) []column {
+	out := make([]column, len(cols))
+	for i := range cols {
+		c := &cols[i]
+		out[i] = column{c.Tag, c.Name, c.Type, c.Hint, c.Part}
+	}
+	return out
+}
+
+// Every table has its time as a column of its own tag.
+const (
+	tagRecordTime = store.TagTime
+	tagOtherTime  = 1
+)
+
+// tables are the kinds of rows, by number.
+var tables = map[store.Table]*table{
+	store.Connections: {
+		Table: store.Connections, columns: columnsOf(store.RecordColumns()),
+		sort: []uint16{store.TagService, store.TagTime}, bloom: []uint16{store.TagRemoteIP, store.TagID},
+	},
+	store.Samples: {
+		Table: store.Samples, columns: columnsOf(store.SampleColumns()), sort: []uint16{3, 1},
+	},
+	store.Events: {
+		Table: store.Events, columns: columnsOf(store.EventColumns()), sort: []uint16{1},
+	},
+	store.Peaks: {
+		Table: store.Peaks, columns: columnsOf(store.PeakColumns()), sort: []uint16{2, 3, 4, 5, 6, 1},
+	},
+	store.Rollups1m: {
+		Table: store.Rollups1m, columns: columnsOf(store.RollupColumns()), sort: []uint16{3, 4, 5, 6, 1},
+	},
+	store.Rollups1h: {
+		Table: store.Rollups1h, columns: columnsOf(store.RollupColumns()), sort: []uint16{3, 4, 5, 6, 1},
+	},
+}
+
+func (t *table) timeTag() uint16 {
+	if t.Table == store.Connections {
+		return tagRecordTime
+	}
+	return tagOtherTime
+}
+
+func (t *table) column(tag uint16) *column {
+	for i := range t.columns {
+		if t.columns[i].tag == tag {
+			return &t.columns[i]
+		}
+	}
+	return nil
+}
+
+// schemaOf describes columns to Parquet: in the order of their tags, which are
+// the field ids. Those that src has for all rows are required.
+func schemaOf(t *table, columns []column, src source) *parquet.Schema {
+	group := make(parquet.Group, len(columns))
+	fields := make([]parquet.Field, 0, len(columns))
+	for i := range columns {
+		c := &columns[i]
+		n := nodeOf(c)
+		if !src.complete(c) {
+			n = parquet.Optional(n)
+		}
+		n = parquet.FieldID(n, int(c.tag))
+		group[c.name] = n
+		fields = append(fields, namedNode{n, c.name})
+	}
+	return parquet.NewSchema(t.String(), orderedGroup{group, fields})
+}
+
+func nodeOf(c *column) parquet.Node {
+	switch c.typ {
+	case store.String, store.Addr:
+		return parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+	case store.Bytes:
+		return parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray)
+	case store.Time:
+		return parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
+	case store.ID:
+		return parquet.Encoded(parquet.Uint(64), &parquet.Plain)
+	case store.Bool:
+		return parquet.Leaf(parquet.BooleanType)
+	case store.Uint64:
+		return parquet.Encoded(parquet.Uint(64), encodingOf(c.hint))
+	case store.Uint32:
+		return parquet.Encoded(parquet.Uint(32), encodingOf(c.hint))
+	default:
+		return parquet.Encoded(parquet.Uint(16), encodingOf(c.hint))
+	}
+}
+
+func encodingOf(h store.Hint) encoding.Encoding {
+	switch h {
+	case store.Repeated:
+		return &parquet.RLEDictionary
+	case store.Rising:
+		return &parquet.DeltaBinaryPacked
+	default:
+		return &parquet.Plain
+	}
+}
+
+// writerOptions are the same for all segments. The library's own page buffers
+// would keep the memory of the largest segment.
+func writerOptions(t *table, s *parquet.Schema) []parquet.WriterOption {
+	var filters []parquet.BloomFilterColumn
+	for _, tag := range t.bloom {
+		filters = append(filters, parquet.SplitBlockFilter(bloomBits, t.column(tag).name))
+	}
+	options := []parquet.WriterOption{
+		s,
+		parquet.CreatedBy("viewtcp", "store", "1"),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.BloomFilters(filters...),
+		parquet.PageBufferSize(pageBytes),
+	}
+	// Only the order of rows makes bounds of texts narrow.
+	for i := range t.columns {
+		if c := &t.columns[i]; textual(c.typ) && !slices.Contains(t.sort, c.tag) {
+			options = append(options, parquet.SkipPageBounds(c.name))
+		}
+	}
+	return options
+}
+
+const (
+	// bloomBits a value leaves about one wrong answer in a hundred.
+	bloomBits = 10
+	// pageRows is how many rows a page holds, in all columns alike, so that
+	// columns are read side by side; pageBytes is never reached by numbers.
+	pageRows  = 8192
+	pageBytes = 1 << 20
+	// groupRows is how many rows a row group holds.
+	groupRows = 64 << 10
+)
+
+// orderedGroup is a group whose fields keep their order; the library's own sorts
+// them by name.
+type orderedGroup struct {
+	parquet.Group
+	fields []parquet.Field
+}
+
+func (g orderedGroup) Fields() []parquet.Field { return g.fields }
+
+// namedNode is one field of an orderedGroup. Rows are written and read column by
+// column, never out of Go values.
+type namedNode struct {
+	parquet.Node
+	name string
+}
+
+func (n namedNode) Name() string                          { return n.name }
+func (n namedNode) Value(reflect.Value) (v reflect.Value) { return v }

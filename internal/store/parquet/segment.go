@@ -1,0 +1,254 @@
+package parquet
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/viewtcp/viewtcp/internal/store"
+)
+
+// A source has the rows that a segment is made of.
+type source interface {
+	// fill appends the values of a column for all rows to v, which has been reset.
+	fill(v *vec, c *column) error
+	// complete reports whether no row is known to lack a value of the column.
+	complete(c *column) bool
+}
+
+// A footer is what the metadata of a segment says of it, besides what any Parquet
+// file says.
+type footer struct {
+	Format int    `json:"format"`
+	Table  string `json:"table"`
+	Rows   uint64 `json:"rows"`
+	// First and Last are the least and the greatest time of the rows; Start is
+	// the least start of a connection.
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+	Start int64 `json:"start,omitempty"`
+	// From and To are the frames of the log that the rows came from.
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+	// Replaces are the segments that were merged into this one.
+	Replaces []uint64 `json:"replaces,omitempty"`
+	// Checksums are those of the columns, in hexadecimal.
+	Checksums map[string]string `json:"checksums"`
+}
+
+// footerKey is where the footer stands in the file's key-value metadata, as JSON.
+const footerKey = "viewtcp"
+
+// formatVersion is the version of segments, log, checkpoints and manifest.
+const formatVersion = 1
+
+// writeSegment writes rows in the given order as one Parquet file, and fills in
+// what of ft follows from them.
+func writeSegment(w io.Writer, t *table, src source, order []uint32, ft *footer) error {
+	columns, err := usedColumns(t, src)
+	if err != nil {
+		return err
+	}
+	pw := parquet.NewGenericWriter[any](w, writerOptions(t, schemaOf(t, columns, src))...)
+	var groups []*parquet.ConcurrentRowGroupWriter
+	for range (len(order) + groupRows - 1) / groupRows {
+		groups = append(groups, pw.BeginRowGroup())
+	}
+	ft.Format, ft.Table, ft.Rows = formatVersion, t.String(), uint64(len(order))
+	ft.Checksums = make(map[string]string, len(columns))
+	cw := columnWriter{values: make([]parquet.Value, 0, valuesAtOnce)}
+	v := new(vec)
+	for i := range columns {
+		c := &columns[i]
+		v.reset(c.typ)
+		if err := src.fill(v, c); err != nil {
+			return fmt.Errorf("column %s: %w", c.name, err)
+		}
+		if c.tag == t.timeTag() {
+			ft.First, ft.Last = bounds(v, order)
+		}
+		cw.begin(v, i, !src.complete(c))
+		for g, rg := range groups {
+			part := order[g*groupRows : min((g+1)*groupRows, len(order))]
+			if err := cw.write(rg.ColumnWriters()[i], part); err != nil {
+				return fmt.Errorf("column %s: %w", c.name, err)
+			}
+		}
+		ft.Checksums[c.name] = strconv.FormatUint(checksum(v, order), 16)
+	}
+	for _, rg := range groups {
+		if _, err := rg.Commit(); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(ft)
+	if err != nil {
+		return err
+	}
+	pw.SetKeyValueMetadata(footerKey, string(text))
+	return pw.Close()
+}
+
+// usedColumns leaves out the columns of packets when no row has packets: most
+// hosts record none, and they are half of all columns.
+func usedColumns(t *table, src source) ([]column, error) {
+	var used []column
+	packets, looked := false, false
+	v := new(vec)
+	for i := range t.columns {
+		c := &t.columns[i]
+		if c.part == store.PartPackets && !looked {
+			looked = true
+			v.reset(c.typ)
+			if err := src.fill(v, c); err != nil {
+				return nil, fmt.Errorf("column %s: %w", c.name, err)
+			}
+			packets = v.unknown < v.len()
+		}
+		if c.part != store.PartPackets || packets {
+			used = append(used, *c)
+		}
+	}
+	return used, nil
+}
+
+func bounds(v *vec, order []uint32) (first, last int64) {
+	for i, row := range order {
+		n := int64(v.nums[row])
+		if i == 0 {
+			first, last = n, n
+		}
+		first, last = min(first, n), max(last, n)
+	}
+	return first, last
+}
+
+// valuesAtOnce is how many values are handed to the library together.
+const valuesAtOnce = 2048
+
+// A columnWriter turns a vec into the library's values.
+type columnWriter struct {
+	v        *vec
+	index    int
+	optional bool
+	values   []parquet.Value
+	texts    []parquet.Value // by code
+	// allUnknown says that values are those of a column without any.
+	allUnknown bool
+}
+
+func (w *columnWriter) begin(v *vec, index int, optional bool) {
+	w.v, w.index, w.optional, w.allUnknown = v, index, optional, false
+	w.texts = w.texts[:0]
+	level := 0
+	if optional {
+		level = 1
+	}
+	for _, s := range v.dict {
+		w.texts = append(w.texts, parquet.ByteArrayValue(appendText(nil, v.typ, s)).Level(0, level, index))
+	}
+}
+
+// appendText appends the form in which a text is stored: addresses are written
+// out.
+func appendText(b []byte, t store.Type, s string) []byte {
+	if t == store.Addr {
+		return addrOf(s).AppendTo(b)
+	}
+	return append(b, s...)
+}
+
+func (w *columnWriter) write(cw *parquet.ColumnWriter, rows []uint32) error {
+	for len(rows) > 0 {
+		page := rows[:min(pageRows, len(rows))]
+		rows = rows[len(page):]
+		for len(page) > 0 {
+			part := page[:min(valuesAtOnce, len(page))]
+			page = page[len(part):]
+			w.fill(part)
+			if _, err := cw.WriteRowValues(w.values); err != nil {
+				return err
+			}
+		}
+		if err := cw.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *columnWriter) fill(rows []uint32) {
+	v := w.v
+	switch {
+	case v.unknown == v.len():
+		w.fillUnknown(len(rows))
+	case textual(v.typ):
+		w.fillTexts(rows)
+	case w.optional:
+		w.fillOptional(rows)
+	default:
+		w.fillRequired(rows)
+	}
+}
+
+// fillUnknown makes n values of a column without any.
+func (w *columnWriter) fillUnknown(n int) {
+	if w.allUnknown {
+		w.values = w.values[:n]
+		return
+	}
+	w.values = w.values[:cap(w.values)]
+	unknown := parquet.NullValue().Level(0, 0, w.index)
+	for i := range w.values {
+		w.values[i] = unknown
+	}
+	w.allUnknown, w.values = true, w.values[:n]
+}
+
+func (w *columnWriter) fillTexts(rows []uint32) {
+	values, codes := w.values[:0], w.v.codes
+	unknown := parquet.NullValue().Level(0, 0, w.index)
+	for _, row := range rows {
+		if c := codes[row]; c != noCode {
+			values = append(values, w.texts[c])
+		} else {
+			values = append(values, unknown)
+		}
+	}
+	w.values = values
+}
+
+// fillRequired makes values without levels, which costs a third.
+func (w *columnWriter) fillRequired(rows []uint32) {
+	values, nums := w.values[:len(rows)], w.v.nums
+	switch w.v.typ {
+	case store.Bool:
+		for i, row := range rows {
+			values[i] = parquet.BooleanValue(nums[row] != 0)
+		}
+	case store.Uint32, store.Uint16:
+		for i, row := range rows {
+			values[i] = parquet.Int32Value(int32(nums[row]))
+		}
+	default:
+		for i, row := range rows {
+			values[i] = parquet.Int64Value(int64(nums[row]))
+		}
+	}
+	w.values = values
+}
+
+func (w *columnWriter) fillOptional(rows []uint32) {
+	w.fillRequired(rows)
+	unknown := parquet.NullValue().Level(0, 0, w.index)
+	for i, row := range rows {
+		if w.v.known[row] {
+			w.values[i] = w.values[i].Level(0, 1, w.index)
+		} else {
+			w.values[i] = unknown
+		}
+	}
+}

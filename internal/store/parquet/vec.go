@@ -1,0 +1,189 @@
+package parquet
+
+import (
+	"slices"
+
+	"github.com/viewtcp/viewtcp/internal/store"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+// noCode is the code of an unknown value.
+const noCode = ^uint32(0)
+
+// A vec is one column of some rows in memory. Numbers are in nums, with known
+// telling which there are; texts are codes into dict, each distinct text once.
+// Addresses are texts of 16 bytes.
+type vec struct {
+	typ   store.Type
+	nums  []uint64
+	known []bool
+	codes []uint32
+	dict  []string
+	index map[string]uint32
+	// unknown counts values that are not known.
+	unknown int
+}
+
+// textual reports whether values of a type are codes.
+func textual(t store.Type) bool { return t == store.String || t == store.Bytes || t == store.Addr }
+
+func (v *vec) reset(t store.Type) {
+	v.typ, v.unknown = t, 0
+	v.nums, v.known, v.codes, v.dict = v.nums[:0], v.known[:0], v.codes[:0], v.dict[:0]
+	clear(v.index)
+}
+
+func (v *vec) len() int {
+	if textual(v.typ) {
+		return len(v.codes)
+	}
+	return len(v.nums)
+}
+
+// code finds the code of a text, giving it one if it is new. The text is kept.
+func (v *vec) code(s string) uint32 {
+	if c, ok := v.index[s]; ok {
+		return c
+	}
+	return v.newCode(s)
+}
+
+// codeOf is code for bytes that are not kept.
+func (v *vec) codeOf(b []byte) uint32 {
+	if c, ok := v.index[string(b)]; ok {
+		return c
+	}
+	return v.newCode(string(b))
+}
+
+func (v *vec) newCode(s string) uint32 {
+	if v.index == nil {
+		v.index = make(map[string]uint32)
+	}
+	c := uint32(len(v.dict))
+	v.dict = append(v.dict, s)
+	v.index[s] = c
+	return c
+}
+
+func (v *vec) addUnknown(n int) {
+	v.unknown += n
+	if textual(v.typ) {
+		codes := v.growCodes(n)
+		for i := range codes {
+			codes[i] = noCode
+		}
+		return
+	}
+	nums, known := v.grow(n)
+	clear(nums)
+	clear(known)
+}
+
+// grow appends n numbers, not set yet, and returns them.
+func (v *vec) grow(n int) ([]uint64, []bool) {
+	at := len(v.nums)
+	v.nums, v.known = slices.Grow(v.nums, n)[:at+n], slices.Grow(v.known, n)[:at+n]
+	return v.nums[at:], v.known[at:]
+}
+
+// growCodes appends n codes, not set yet, and returns them.
+func (v *vec) growCodes(n int) []uint32 {
+	at := len(v.codes)
+	v.codes = slices.Grow(v.codes, n)[:at+n]
+	return v.codes[at:]
+}
+
+func (v *vec) addNum(n uint64) { v.nums, v.known = append(v.nums, n), append(v.known, true) }
+
+// text returns the text of row i; ok is false when it is unknown.
+func (v *vec) text(i int) (s string, ok bool) {
+	if c := v.codes[i]; c != noCode {
+		return v.dict[c], true
+	}
+	return "", false
+}
+
+// has reports whether the value of row i is known.
+func (v *vec) has(i int) bool {
+	if textual(v.typ) {
+		return v.codes[i] != noCode
+	}
+	return v.known[i]
+}
+
+// gather fills v with one column of rows.
+func gather[T any](v *vec, c *store.Column[T], rows []T) {
+	v.reset(c.Type)
+	switch {
+	case c.Num != nil:
+		nums, known := v.grow(len(rows))
+		for i := range rows {
+			n, ok := c.Num(&rows[i])
+			nums[i], known[i] = n, ok
+			if !ok {
+				nums[i] = 0
+				v.unknown++
+			}
+		}
+	case c.Str != nil:
+		// Neighbours are often of one process: look at the last text first.
+		last, lastCode := "", noCode
+		for i := range rows {
+			s, ok := c.Str(&rows[i])
+			if !ok {
+				v.codes = append(v.codes, noCode)
+				v.unknown++
+				continue
+			}
+			if lastCode == noCode || s != last {
+				last, lastCode = s, v.code(s)
+			}
+			v.codes = append(v.codes, lastCode)
+		}
+	default:
+		var last tcp.Addr
+		lastCode := noCode
+		for i := range rows {
+			a, ok := c.Addr(&rows[i])
+			if !ok {
+				v.codes = append(v.codes, noCode)
+				v.unknown++
+				continue
+			}
+			if lastCode == noCode || a != last {
+				last, lastCode = a, v.codeOf(a[:])
+			}
+			v.codes = append(v.codes, lastCode)
+		}
+	}
+}
+
+// scatter hands row i of v to the setter of its column.
+func scatter[T any](v *vec, c *store.Column[T], row *T, i int) {
+	if !v.has(i) {
+		return
+	}
+	switch {
+	case c.SetNum != nil:
+		c.SetNum(row, v.nums[i])
+	case c.SetStr != nil:
+		c.SetStr(row, v.dict[v.codes[i]])
+	default:
+		var a tcp.Addr
+		copy(a[:], v.dict[v.codes[i]])
+		c.SetAddr(row, a)
+	}
+}
+
+// appendFrom appends row i of another column of the same type.
+func (v *vec) appendFrom(o *vec, i int) {
+	switch {
+	case !o.has(i):
+		v.addUnknown(1)
+	case textual(v.typ):
+		v.codes = append(v.codes, v.code(o.dict[o.codes[i]]))
+	default:
+		v.addNum(o.nums[i])
+	}
+}
