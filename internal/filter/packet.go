@@ -40,6 +40,42 @@ func (f *Filter) NeedsConn() bool { return !packetOnly(f.root) }
 // PacketPredicate. Compounds do when all below them do.
 func OnPacket(n Node) bool { return packetOnly(n) }
 
+// Symmetric returns what of the expression every packet of a matching connection
+// meets, whichever way it goes: the terms about the addresses and ports of either
+// end. It is for those who need all packets of the connections that are asked for.
+func (f *Filter) Symmetric() *Filter {
+	terms := []Node{f.root}
+	if and, ok := f.root.(*And); ok {
+		terms = and.Nodes
+	}
+	var kept []Node
+	for _, n := range terms {
+		if symmetric(n) {
+			kept = append(kept, n)
+		}
+	}
+	root := newAnd(kept...)
+	return &Filter{text: string(appendNode(nil, root, 0)), root: root, pred: compile(root)}
+}
+
+func symmetric(n Node) bool {
+	either := func(r Ref) bool { return r.Field == nil && r.End == EndEither }
+	ok := true
+	Walk(n, func(m Node) bool {
+		switch m := m.(type) {
+		case *And, *Or, *Xor, *Not, All:
+		case *Compare:
+			ok = ok && either(m.Ref)
+		case *In:
+			ok = ok && either(m.Ref)
+		default:
+			ok = false
+		}
+		return ok
+	})
+	return ok
+}
+
 // PredicateOf compiles a part of a tree, for those who look at terms one by one.
 func PredicateOf(n Node) func(*tcp.Conn) bool { return compile(n) }
 

@@ -9,7 +9,7 @@ import (
 func TestPacketPredicate(t *testing.T) {
 	conns := named(t)
 	web := conns["web"] // serves 198.51.100.7:51000 on 192.0.2.1:443
-	sent, received := web.Tuple, web.Tuple.Reverse()
+	sent, received := web.Tuple, web.Reverse()
 	const syn, ack = flagSYN, flagACK
 	tests := []struct {
 		text  string
@@ -87,6 +87,30 @@ func TestNeedsConn(t *testing.T) {
 		}
 		if OnPacket(f.Node()) == want {
 			t.Errorf("%q: OnPacket and NeedsConn agree", text)
+		}
+	}
+}
+
+func TestSymmetric(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "",
+		"port 443":                            "port == 443",
+		"process curl and port 443":           "port == 443",
+		"dport 443 and not host 192.0.2.9":    "not addr == 192.0.2.9",
+		"tcp.flags.syn == 1":                  "",
+		"port 443 or close_reason == refused": "",
+		"close_reason == refused and (port 1 or net 10.0.0.0/8) and ip6": "(port == 1 or addr == 10.0.0.0/8)",
+	} {
+		f, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := Parse(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Symmetric(); got.String() != w.String() {
+			t.Errorf("%q: %q, want %q", text, got, w)
 		}
 	}
 }
