@@ -77,10 +77,14 @@ func newCapturing(e env, c *captureFlags, f *filter.Filter) *capturing {
 		e: e, c: c, filter: f, kernel: kernelFilter(f), match: f.PacketPredicate(), needsConn: f.NeedsConn(),
 		ids: tcp.NewIDs("capture " + bootID() + hostname()), enough: make(chan struct{}), byID: make(map[tcp.ID]*joined),
 	}
-	if !f.MatchesAll() || p.kernel != nil {
-		return p
+	if c.connections {
+		// A connection is judged by what it is in the end, for which all of its
+		// packets are needed.
+		p.kernel = f.Symmetric()
 	}
-	p.match = nil
+	if f.MatchesAll() && p.kernel == nil {
+		p.match = nil
+	}
 	return p
 }
 

@@ -77,8 +77,6 @@ type joined struct {
 	// rows are the connections of the two ends as of rowTime, for filters.
 	rows    [2]*tcp.Conn
 	rowTime [2]int64
-	// wanted says that a packet of it was asked for.
-	wanted bool
 }
 
 // side returns the index of the end that sent a segment.

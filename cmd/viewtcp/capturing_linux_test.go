@@ -349,6 +349,26 @@ func TestCaptureConnections(t *testing.T) {
 	}
 }
 
+// TestCaptureConnectionsFilter: a filter asks for what a connection is in the end.
+func TestCaptureConnectionsFilter(t *testing.T) {
+	ns := tcptest.NewNetNS(t)
+	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
+	p := capturingIn(t, ns, nil, "--connections", "-o", "csv", "--no-header", "--columns", "local_port,packets_sent,close_reason,closed_by",
+		"close_reason", "=", "fin", "and", "bytes_sent > 1KB", "and", "direction", "outbound", "and", "tcp.flags.fin == 1")
+	client, ledger := connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 1, Send: 3000})
+	other, _ := connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 1, Send: 30})
+	if err := errors.Join(client.Call(tcptest.Op{Op: "close"}, nil), other.Call(tcptest.Op{Op: "abort"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "the connection", func() bool { return len(p.lines) > 0 })
+	r := p.interrupt(t)
+	port, rest, _ := strings.Cut(strings.TrimSpace(r.stdout), ",")
+	sent, rest, _ := strings.Cut(rest, ",")
+	if n, err := strconv.Atoi(sent); err != nil || n < 4 || port != strconv.Itoa(int(ledger[0].Local.Port())) || rest != "fin,local" {
+		t.Errorf("%v", r)
+	}
+}
+
 func rowOf(rows []tcptest.Row, id string) tcptest.Row {
 	for _, row := range rows {
 		if text(row, "id") == id {

@@ -134,11 +134,11 @@ func (p *capturing) emit(s *space, f *capture.Frame, t *capture.Segment, v *anal
 		return
 	}
 	if j != nil {
-		if !p.matches(t, j, now) {
+		onlyConns := p.conns != nil && p.file == nil && p.recorder == nil
+		if !onlyConns && !p.matches(t, j, now) {
 			p.counts.unmatched++
 			return
 		}
-		j.wanted = true
 		if !p.c.noProcess && j.process(0) == nil && j.process(1) == nil {
 			p.counts.unjoined++
 		}

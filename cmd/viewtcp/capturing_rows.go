@@ -73,7 +73,7 @@ func (p *capturing) ended(s *space, c *analysis.Conn) {
 	if s.last == j {
 		s.last = nil
 	}
-	if p.conns != nil && j.wanted && c.Sides[0].Packets+c.Sides[1].Packets > 0 {
+	if p.conns != nil && c.Sides[0].Packets+c.Sides[1].Packets > 0 {
 		now := time.Now().UnixNano()
 		if !p.c.noProcess {
 			j.looked = 0
