@@ -88,4 +88,3 @@ func configuredKeys(path string) (map[string][]string, error) {
 	}
 	return keys, nil
 }
-

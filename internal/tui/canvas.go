@@ -289,11 +289,13 @@ func asciiFor(r rune) byte {
 		return 'v'
 	case '→', '▸', '›', '▶':
 		return '>'
+	case '↔':
+		return '='
 	case '←', '◂':
 		return '<'
 	case '─', '−', '╌':
 		return '-'
-	case '│', '▌', '▏':
+	case '│', '▏':
 		return '|'
 	case '┌', '┐', '└', '┘', '├', '┤':
 		return '+'
@@ -303,7 +305,7 @@ func asciiFor(r rune) byte {
 		return 'o'
 	case '×':
 		return 'x'
-	case '█':
+	case '█', '▉', '▊', '▋', '▌', '▍', '▎':
 		return '#'
 	}
 	if r >= 0x2800 && r < 0x2900 { // Braille, by the number of dots

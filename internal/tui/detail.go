@@ -95,17 +95,7 @@ func (d *detail) drawIdentity(m *Model, c *canvas, conn *tcp.Conn) {
 	c.str(sBold, " "+processLabel(conn))
 	c.str(sDim, "  ")
 	c.str(sBold, string(columnByName("local").value(nil, conn)))
-	arrow := " ↔ "
-	switch conn.Direction {
-	case tcp.Outbound:
-		arrow = " → "
-	case tcp.Inbound:
-		arrow = " ← "
-	case tcp.Listening:
-		arrow = "  "
-	default:
-	}
-	c.str(sDim, arrow)
+	c.str(sDim, directionArrow(conn.Direction))
 	c.str(sBold, string(columnByName("remote").value(nil, conn)))
 	c.str(stateStyle(conn.State), "  "+conn.State.String())
 	switch {
@@ -315,7 +305,7 @@ func exact(f *tcp.Field, c *tcp.Conn) string {
 
 // drawFields lists every known field by its group, with its meaning.
 func drawFields(c *canvas, conn *tcp.Conn) {
-	const nameWidth, valueWidth = 24, 30
+	const nameWidth, valueWidth = 22, 26
 	last := tcp.Group(0)
 	for _, f := range tcp.Fields() {
 		if !f.Known(conn) {

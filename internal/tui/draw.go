@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -106,6 +107,9 @@ func (m *Model) drawTitle(c *canvas) {
 	var right []string
 	if m.frozen != nil {
 		right = append(right, "FROZEN")
+	}
+	if by := m.live.sorter; m.view == viewConns && !slices.ContainsFunc(m.shownColumns(), func(c *column) bool { return c.name == by.col.name }) {
+		right = append(right, "by "+by.col.head+by.arrow())
 	}
 	if m.capture.active() {
 		right = append(right, "CAPTURING")

@@ -379,7 +379,11 @@ func (g *groups) draw(m *Model, c *canvas, height int) {
 
 // widths are those of the columns that there is room for.
 func (g *groups) widths(width int) []int {
-	const name, number = 18, 7
+	const number = 7
+	name := 34
+	if width >= 110 {
+		name = 44
+	}
 	gap := gapFor(width)
 	n := min(max((width-name)/(number+gap), 0), numGroupColumns-1)
 	ws := []int{width - n*(number+gap)}
@@ -451,13 +455,14 @@ func (g *groups) drawRow(m *Model, c *canvas, r *row, ws []int, gap int) {
 	_, all := m.set().mark(r)
 	c.str(sDim, "     ")
 	var b []byte
-	b = append(b, processLabel(conn)...)
-	b = append(b, "  "...)
-	b = columnByName("local").value(b, conn)
+	if groupings[g.by].field != "process" {
+		b = append(append(b, processLabel(conn)...), "  "...)
+	}
 	if conn.State == tcp.Listen {
-		b = append(b, "  "...)
+		b = append(columnByName("local").value(b, conn), "  "...)
 	} else {
-		b = append(b, " → "...)
+		b = strconv.AppendUint(append(b, ':'), uint64(conn.LocalPort), 10)
+		b = append(b, directionArrow(conn.Direction)...)
 	}
 	b = columnByName("remote").value(b, conn)
 	left := ws[0] - 5 - 12
@@ -480,6 +485,20 @@ func (g *groups) drawRow(m *Model, c *canvas, r *row, ws []int, gap int) {
 		c.cell(styleOr(all == sNormal, st, all), t, ws[i], true)
 	}
 	c.end(all)
+}
+
+// directionArrow points to the end that was called.
+func directionArrow(d tcp.Direction) string {
+	switch d {
+	case tcp.Outbound:
+		return " → "
+	case tcp.Inbound:
+		return " ← "
+	case tcp.Listening:
+		return "  "
+	default:
+		return " ↔ "
+	}
 }
 
 func processLabel(c *tcp.Conn) string {

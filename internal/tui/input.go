@@ -291,9 +291,11 @@ func (m *Model) sortByShown(i int) {
 	m.sortBy(cols[i], by.col.name == cols[i].name && !by.reverse)
 }
 
+// sortNext sorts by the column after the one in force, of those in sight.
 func (m *Model) sortNext() {
-	i := slices.IndexFunc(m.columns, func(c *column) bool { return c.name == m.live.sorter.col.name })
-	m.sortBy(m.columns[(i+1)%len(m.columns)], false)
+	cols := m.shownColumns()
+	i := slices.IndexFunc(cols, func(c *column) bool { return c.name == m.live.sorter.col.name })
+	m.sortBy(cols[(i+1)%len(cols)], false)
 }
 
 func (m *Model) sortBy(col *column, reverse bool) {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,6 +64,10 @@ type Model struct {
 	intervals chan<- time.Duration
 	// running are the actions at work outside of Update.
 	running sync.WaitGroup
+	send    func(tea.Msg)
+	saves   int        // layouts that were to be saved
+	saving  sync.Mutex // guards saved, the number of the last one that was
+	saved   int
 	capture *capturing
 
 	content string
@@ -231,21 +236,32 @@ func (m *Model) shownConn(c *tcp.Conn) *tcp.Conn {
 	return c
 }
 
-// layoutChanged has the layout saved.
+// layoutChanged has the layout saved, outside of Update: disks may be slow.
 func (m *Model) layoutChanged() {
-	m.cfg.Layout = m.layout()
+	l := m.layout()
+	m.cfg.Layout = l
 	if m.cfg.SaveLayout == nil {
 		return
 	}
-	if err := m.cfg.SaveLayout(m.cfg.Layout); err != nil {
-		m.say(sBad, "the layout was not saved: "+err.Error())
-	}
+	m.saves++
+	number := m.saves
+	m.running.Go(func() {
+		m.saving.Lock()
+		defer m.saving.Unlock()
+		if number < m.saved {
+			return // a later one was quicker
+		}
+		m.saved = number
+		if err := m.cfg.SaveLayout(l); err != nil {
+			m.send(doneMsg{func(m *Model) { m.say(sBad, "the layout was not saved: "+err.Error()) }})
+		}
+	})
 }
 
 func (m *Model) layout() Layout {
 	l := Layout{
 		Sort: m.live.sorter.col.name, Reverse: m.live.sorter.reverse, KeepClosed: m.live.keep,
-		Filters: m.bar.saved, History: m.bar.history, Theme: m.cfg.Layout.Theme,
+		Filters: slices.Clone(m.bar.saved), History: slices.Clone(m.bar.history), Theme: m.cfg.Layout.Theme,
 	}
 	for _, c := range m.columns {
 		l.Columns = append(l.Columns, c.name)
@@ -256,34 +272,36 @@ func (m *Model) layout() Layout {
 // feed takes news in.
 func (m *Model) feed(msg *feedMsg) {
 	m.status = msg.status
-	if msg.snap != nil {
-		was := m.snap
-		m.snap = msg.snap
-		m.live.apply(msg.snap)
-		m.pace.took(was, msg.snap)
-		m.keepSamples(was)
-	}
-	changed := false
 	for i := range msg.events {
-		e := &msg.events[i]
-		m.pace.happened(e)
-		m.over.happened(e)
-		changed = m.live.happened(e) || changed
+		m.pace.happened(&msg.events[i])
+		m.over.happened(&msg.events[i])
 	}
 	m.pace.skipped += msg.skipped
+	was, changed := m.snap, false
+	if msg.snap != nil {
+		m.snap, changed = msg.snap, true
+		m.live.take(msg.snap)
+		m.pace.took(was, msg.snap)
+	}
+	for i := range msg.events {
+		changed = m.live.happened(&msg.events[i]) || changed
+	}
 	if changed {
 		m.live.arrange()
+		m.groups.stale = true
 	}
 	if m.noteTill != 0 && m.live.now > m.noteTill {
 		m.note, m.noteTill = "", 0
 	}
 	m.keepCursor()
+	if msg.snap != nil {
+		m.keepSamples(was)
+	}
 }
 
 // keepSamples keeps what charts are drawn from.
 func (m *Model) keepSamples(was *tcp.Snapshot) {
 	m.over.sample(m, was)
-	m.groups.stale = true
 	m.measure()
 	h := m.tableHeight()
 	if s := m.set(); m.frozen == nil && m.view == viewConns {

@@ -143,8 +143,14 @@ func (s *rowSet) setSorter(by sorter) {
 	s.arrange()
 }
 
-// apply takes a snapshot in.
+// apply takes a snapshot in and arranges the rows.
 func (s *rowSet) apply(snap *tcp.Snapshot) {
+	s.take(snap)
+	s.arrange()
+}
+
+// take takes a snapshot in; arrange is to follow.
+func (s *rowSet) take(snap *tcp.Snapshot) {
 	s.pass++
 	s.now = max(s.now, snap.Time.Boot)
 	s.bySnap = slices.Grow(s.bySnap, max(len(snap.Conns)-len(s.bySnap), 0))
@@ -177,7 +183,6 @@ func (s *rowSet) apply(snap *tcp.Snapshot) {
 	s.bySnap = s.bySnap[:len(snap.Conns)]
 	s.begun = true
 	s.sweep(snap.Time.Boot)
-	s.arrange()
 }
 
 // sweep ends the rows that a snapshot of a moment no longer has, and drops those

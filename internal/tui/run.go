@@ -31,6 +31,8 @@ func Run(ctx context.Context, cfg Config) error {
 	p := tea.NewProgram(m, tea.WithInput(cfg.Input), tea.WithOutput(cfg.Output), tea.WithEnvironment(cfg.Environ),
 		tea.WithColorProfile(profile), tea.WithFPS(cfg.FPS), tea.WithoutSignalHandler())
 
+	m.send = p.Send
+
 	followed := make(chan error, 1)
 	go func() {
 		defer p.Quit() // a no-op when that is why we are here

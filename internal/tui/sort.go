@@ -46,6 +46,14 @@ func (s sorter) descends() bool {
 	}
 }
 
+// arrow points to where values grow.
+func (s sorter) arrow() string {
+	if s.reverse != s.descends() {
+		return "▾"
+	}
+	return "▴"
+}
+
 // key takes the sorted value out of a row.
 func (s sorter) key(r *row) sortKey {
 	c := r.conn

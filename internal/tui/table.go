@@ -139,10 +139,7 @@ func (m *Model) drawHeads(c *canvas, cols []*column, ws []int, gap int) {
 		}
 		st, head := sHead, cols[j].head
 		if cols[j].name == by.col.name {
-			arrow := "▴"
-			if by.reverse != by.descends() {
-				arrow = "▾"
-			}
+			arrow := by.arrow()
 			st = sHeadSort
 			if len(head) < w {
 				head += arrow
