@@ -116,6 +116,11 @@ score: ## hold the analysis of packets against VIEWTCP_CAPTURES, a directory wit
 	@scripts/setup run
 	$(GO) run ./internal/tcptest/score $(ARGS)
 
+.PHONY: bench-store
+bench-store: ## measure what history costs: ARGS='-rows 10000000'
+	@scripts/setup run
+	$(GO) run ./internal/tcptest/bench/store $(ARGS)
+
 .PHONY: bench-smoke
 bench-smoke: ## run each Go benchmark once, so that none rots
 	@scripts/setup run

@@ -278,6 +278,9 @@ func decodeNums(v *vec, r *byteReader, enc byte, rows int, known []byte) error {
 		same = r.uvarint()
 	}
 	nums, knowns := v.grow(rows)
+	if known == nil && (enc == encVarint || enc == encSame) {
+		return decodeAll(r, enc, same, limit, nums, knowns)
+	}
 	for i := range rows {
 		if !isKnown(known, i) {
 			nums[i], knowns[i] = 0, false
@@ -302,6 +305,45 @@ func decodeNums(v *vec, r *byteReader, enc byte, rows int, known []byte) error {
 		}
 		nums[i], knowns[i] = n, true
 	}
+	return nil
+}
+
+// decodeAll is decodeNums for the usual case: small numbers, all of them known.
+func decodeAll(r *byteReader, enc byte, same, limit uint64, nums []uint64, known []bool) error {
+	for i := range known {
+		known[i] = true
+	}
+	if enc == encSame {
+		for i := range nums {
+			nums[i] = same
+		}
+		if r.bad || same > limit {
+			return errBlock
+		}
+		return nil
+	}
+	b, at := r.b, 0
+	for i := range nums {
+		var n uint64
+		var shift uint
+		for {
+			if at >= len(b) || shift > 63 {
+				return errBlock
+			}
+			c := b[at]
+			at++
+			n |= uint64(c&0x7f) << shift
+			if c < 0x80 {
+				break
+			}
+			shift += 7
+		}
+		if n > limit {
+			return errBlock
+		}
+		nums[i] = n
+	}
+	r.b = b[at:]
 	return nil
 }
 

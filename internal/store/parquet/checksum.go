@@ -14,28 +14,44 @@ const (
 // checksum hashes the rows of a column in the given order; nil is as they are.
 func checksum(v *vec, order []uint32) uint64 {
 	h := uint64(fnvOffset)
-	words := textWords(v)
-	n := v.len()
-	if order != nil {
-		n = len(order)
-	}
-	for i := range n {
-		row := i
-		if order != nil {
-			row = int(order[i])
-		}
-		w := uint64(unknownWord)
-		switch {
-		case words != nil || textual(v.typ):
+	if textual(v.typ) {
+		words := textWords(v)
+		each(len(v.codes), order, func(row int) {
+			w := uint64(unknownWord)
 			if c := v.codes[row]; c != noCode {
 				w = words[c]
 			}
-		case v.known[row]:
+			h = (h ^ w) * fnvPrime
+		})
+		return h
+	}
+	if order != nil && v.unknown == 0 {
+		for _, row := range order {
+			h = (h ^ v.nums[row]) * fnvPrime
+		}
+		return h
+	}
+	each(len(v.nums), order, func(row int) {
+		w := uint64(unknownWord)
+		if v.known[row] {
 			w = v.nums[row]
 		}
 		h = (h ^ w) * fnvPrime
-	}
+	})
 	return h
+}
+
+// each calls fn for the rows of order, or for all n as they are.
+func each(n int, order []uint32, fn func(row int)) {
+	if order == nil {
+		for row := range n {
+			fn(row)
+		}
+		return
+	}
+	for _, row := range order {
+		fn(int(row))
+	}
 }
 
 // textWords hashes the texts of a column.

@@ -38,7 +38,6 @@ type Engine struct {
 	current *openLog
 	nextSeq uint64
 	agents  map[agentKey]agentState
-	enc     batchEncoder
 	buf     []byte
 
 	// maintaining guards the manifest and lets one seal, merge or expiry run at a
@@ -46,6 +45,7 @@ type Engine struct {
 	maintaining sync.Mutex
 	manifest    manifest
 	paces       map[store.Table]pace
+	vecs        vecPool
 
 	// mu guards the rest and is held for moments only.
 	mu       sync.Mutex

@@ -152,18 +152,19 @@ func (e *Engine) merge(list []segmentInfo) error {
 	if len(days) != 1 || days[0].day != list[0].Day {
 		return fmt.Errorf("segments of %s have rows of another day: %w", list[0].Day, store.ErrDamaged)
 	}
-	info, err := e.writeSegmentFile(t, src, days[0], ft)
+	infos, err := e.writeSegmentFiles(t, src, days, ft)
 	undo := func() error {
-		if info.Number == 0 {
-			return nil
+		var errs []error
+		for i := range infos {
+			errs = append(errs, e.fs.Remove(infos[i].name()))
 		}
-		return e.fs.Remove(info.name())
+		return errors.Join(errs...)
 	}
 	if err != nil {
 		return errors.Join(err, undo())
 	}
 	err = e.changeManifest(func(m *manifest) {
-		m.Segments = append(slices.Clone(without(m.Segments, ft.Replaces)), info)
+		m.Segments = append(slices.Clone(without(m.Segments, ft.Replaces)), infos...)
 		sortSegments(m.Segments)
 	}, undo)
 	if err != nil {
@@ -223,7 +224,7 @@ func (s *segmentsSource) add(e *Engine, info segmentInfo) error {
 	}
 	sf, err := openSegment(f, size)
 	if err == nil {
-		err = sf.verify()
+		err = sf.verify(&e.vecs)
 	}
 	if err != nil {
 		return err
@@ -232,13 +233,13 @@ func (s *segmentsSource) add(e *Engine, info segmentInfo) error {
 	return nil
 }
 
-func (s segmentsSource) fill(v *vec, c *column) error {
+func (s segmentsSource) read(v *vec, c *column) (*vec, error) {
 	for _, f := range s.segments {
 		if err := f.fill(v, c); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return v, nil
 }
 
 func (s segmentsSource) complete(c *column) bool {

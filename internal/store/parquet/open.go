@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 )
@@ -17,17 +18,16 @@ import (
 // row before their end, and those given.
 func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err error) {
 	t := tables[store.Connections]
-	ids, kinds := new(vec), new(vec)
-	for _, x := range []struct {
-		v   *vec
-		tag uint16
-	}{{ids, store.TagID}, {kinds, store.TagKind}} {
-		c := t.column(x.tag)
-		x.v.reset(c.typ)
-		if err := src.fill(x.v, c); err != nil {
+	var v [2]*vec
+	for i, tag := range [...]uint16{store.TagID, store.TagKind} {
+		c := t.column(tag)
+		scratch := new(vec)
+		scratch.reset(c.typ)
+		if v[i], err = src.read(scratch, c); err != nil {
 			return nil, nil, err
 		}
 	}
+	ids, kinds := v[0], v[1]
 	end := noCode
 	for code, s := range kinds.dict {
 		if s == store.Close.String() {
@@ -61,9 +61,9 @@ func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err
 }
 
 // saveOpen writes the connections that are open after the rows of src, given the
-// file of those open before. It returns the number of the new file, 0 if none is
+// file of those open before; blocks are the same rows. It returns the number of the new file, 0 if none is
 // open.
-func (e *Engine) saveOpen(src source, old, seq uint64) (uint64, error) {
+func (e *Engine) saveOpen(src source, blocks blockSource, old, seq uint64) (uint64, error) {
 	before, err := e.loadOpen(old)
 	if err != nil {
 		e.report(openName(old), 0, 0, "open connections cannot be read: "+err.Error(), "")
@@ -75,7 +75,7 @@ func (e *Engine) saveOpen(src source, old, seq uint64) (uint64, error) {
 		oldSource.blocks = []block{*before}
 		c := tables[store.Connections].column(store.TagID)
 		ids.reset(c.typ)
-		if err := oldSource.fill(ids, c); err != nil {
+		if _, err := oldSource.read(ids, c); err != nil {
 			return 0, err
 		}
 	}
@@ -96,7 +96,7 @@ func (e *Engine) saveOpen(src source, old, seq uint64) (uint64, error) {
 	if len(rows)+len(keep) == 0 {
 		return 0, nil
 	}
-	body, err := selectRows([]selection{{src, rows}, {oldSource, keep}})
+	body, err := selectRows([]selection{{blocks, rows}, {oldSource, keep}})
 	if err != nil {
 		return 0, err
 	}
@@ -141,29 +141,55 @@ func (e *Engine) loadOpen(number uint64) (*block, error) {
 	return found, failed
 }
 
-// A selection is some rows of a source.
+// A selection is some rows of blocks.
 type selection struct {
-	src  source
+	from blockSource
 	rows []uint32
+}
+
+// perBlock splits a selection by the block that its rows are in: few blocks have
+// any, and only those are decoded.
+func (s selection) perBlock() (blocks []block, rows [][]uint32) {
+	sorted := slices.Sorted(slices.Values(s.rows))
+	start := 0
+	for _, b := range s.from.blocks {
+		var of []uint32
+		for len(sorted) > 0 && int(sorted[0]) < start+b.rows {
+			of = append(of, sorted[0]-uint32(start))
+			sorted = sorted[1:]
+		}
+		if len(of) > 0 {
+			blocks, rows = append(blocks, b), append(rows, of)
+		}
+		start += b.rows
+	}
+	return blocks, rows
 }
 
 // selectRows makes a block of connections out of rows of several sources.
 func selectRows(from []selection) ([]byte, error) {
+	var blocks []block
+	var rows [][]uint32
+	for _, s := range from {
+		b, r := s.perBlock()
+		blocks, rows = append(blocks, b...), append(rows, r...)
+	}
 	var body, data []byte
 	count := 0
 	in, out := new(vec), new(vec)
 	for i := range tables[store.Connections].columns {
 		c := &tables[store.Connections].columns[i]
 		out.reset(c.typ)
-		for _, s := range from {
-			in.reset(c.typ)
-			if len(s.rows) == 0 {
+		for j := range blocks {
+			if blocks[j].column(c.tag) == nil {
+				out.addUnknown(len(rows[j]))
 				continue
 			}
-			if err := s.src.fill(in, c); err != nil {
+			in.reset(c.typ)
+			if err := blocks[j].decode(in, c.tag); err != nil {
 				return nil, err
 			}
-			for _, row := range s.rows {
+			for _, row := range rows[j] {
 				out.appendFrom(in, int(row))
 			}
 		}
@@ -223,7 +249,7 @@ func eachRecord(ctx context.Context, src source, fn func(*store.Record) bool) er
 	for i := range cols {
 		c := &tables[store.Connections].columns[i]
 		vecs[i].reset(c.typ)
-		if err := src.fill(&vecs[i], c); err != nil {
+		if _, err := src.read(&vecs[i], c); err != nil {
 			return err
 		}
 	}

@@ -19,12 +19,12 @@ type rollupKey struct {
 
 // A roller makes roll-ups out of rows of connections.
 type roller struct {
-	time, host, service, process, direction vec
-	localPort, remotePort, country, asn     vec
-	remote, kind, reason                    vec
-	sums                                    [6]vec
-	deltas                                  [6]vec
-	rtt, duration, handshake                vec
+	time, host, service, process, direction *vec
+	localPort, remotePort, country, asn     *vec
+	remote, kind, reason                    *vec
+	rtt, duration, handshake                *vec
+	// moved is how far each counter went, by row.
+	moved [6][]uint64
 }
 
 // rolled are the counters that roll-ups sum.
@@ -33,19 +33,30 @@ var rolled = [6]int{
 	store.Retransmits, store.BytesRetransmitted,
 }
 
+// twiceRead are the columns that sealing keeps while it is at work, because it
+// reads them several times or they take long to read. Reading another one again
+// costs less than its memory.
+var twiceRead = func() (tags []uint16) {
+	t := tables[store.Connections]
+	for _, name := range [...]string{
+		"kind", "time", "since", "id", "remote_ip", "service", "duration_us",
+	} {
+		tags = append(tags, t.named(name).tag)
+	}
+	return tags
+}()
+
 func (r *roller) load(src source) error {
 	t := tables[store.Connections]
-	fill := func(v *vec, name string) error {
-		for i := range t.columns {
-			if c := &t.columns[i]; c.name == name {
-				v.reset(c.typ)
-				return src.fill(v, c)
-			}
-		}
-		return nil
+	fill := func(v **vec, name string) (err error) {
+		c := t.named(name)
+		scratch := new(vec)
+		scratch.reset(c.typ)
+		*v, err = src.read(scratch, c)
+		return err
 	}
 	for _, f := range []struct {
-		v    *vec
+		v    **vec
 		name string
 	}{
 		{&r.time, "time"}, {&r.host, "host"}, {&r.service, "service"}, {&r.process, "process"},
@@ -57,12 +68,23 @@ func (r *roller) load(src source) error {
 			return err
 		}
 	}
+	total, delta := new(vec), new(vec)
 	for i, c := range rolled {
-		if err := fill(&r.sums[i], store.CounterField(c)); err != nil {
-			return err
+		for _, x := range []struct {
+			v    *vec
+			name string
+		}{{total, store.CounterField(c)}, {delta, store.CounterField(c) + "_delta"}} {
+			col := t.named(x.name)
+			x.v.reset(col.typ)
+			if _, err := src.read(x.v, col); err != nil {
+				return err
+			}
 		}
-		if err := fill(&r.deltas[i], store.CounterField(c)+"_delta"); err != nil {
-			return err
+		r.moved[i] = slices.Clone(total.nums) // unknown is 0
+		for row, known := range delta.known {
+			if known {
+				r.moved[i][row] = delta.nums[row]
+			}
 		}
 	}
 	return nil
@@ -203,14 +225,8 @@ func (r *roller) sum(s *summer, k *rollupKey, rows []uint32) store.Rollup {
 		&out.BytesSent, &out.BytesReceived, &out.SegmentsSent, &out.SegmentsReceived, &out.Retransmits, &out.BytesRetransmitted,
 	}
 	for i := range sums {
-		v, d := &r.sums[i], &r.deltas[i]
 		for _, row := range rows {
-			switch {
-			case d.known[row]:
-				*sums[i] += d.nums[row]
-			case v.known[row]:
-				*sums[i] += v.nums[row]
-			}
+			*sums[i] += r.moved[i][row]
 		}
 	}
 	closed := s.closed[:0]
@@ -231,9 +247,9 @@ func (r *roller) sum(s *summer, k *rollupKey, rows []uint32) store.Rollup {
 	}
 	s.closed = closed
 	out.Closed = uint64(len(closed))
-	out.RTT = s.distribute(&r.rtt, closed)
-	out.Duration = s.distribute(&r.duration, closed)
-	out.Handshake = s.distribute(&r.handshake, closed)
+	out.RTT = s.distribute(r.rtt, closed)
+	out.Duration = s.distribute(r.duration, closed)
+	out.Handshake = s.distribute(r.handshake, closed)
 	return out
 }
 

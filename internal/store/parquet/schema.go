@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
-	"github.com/parquet-go/parquet-go/encoding"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 )
@@ -85,15 +83,25 @@ func (t *table) column(tag uint16) *column {
 	return nil
 }
 
+// named finds a column by its name.
+func (t *table) named(name string) *column {
+	for i := range t.columns {
+		if t.columns[i].name == name {
+			return &t.columns[i]
+		}
+	}
+	return nil
+}
+
 // schemaOf describes columns to Parquet: in the order of their tags, which are
-// the field ids. Those that src has for all rows are required.
-func schemaOf(t *table, columns []column, src source) *parquet.Schema {
+// the field ids.
+func schemaOf(t *table, columns []column, optional []bool) *parquet.Schema {
 	group := make(parquet.Group, len(columns))
 	fields := make([]parquet.Field, 0, len(columns))
 	for i := range columns {
 		c := &columns[i]
 		n := nodeOf(c)
-		if !src.complete(c) {
+		if optional[i] {
 			n = parquet.Optional(n)
 		}
 		n = parquet.FieldID(n, int(c.tag))
@@ -106,37 +114,40 @@ func schemaOf(t *table, columns []column, src source) *parquet.Schema {
 func nodeOf(c *column) parquet.Node {
 	switch c.typ {
 	case store.String, store.Addr:
-		return parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+		return compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary))
 	case store.Bytes:
-		return parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray)
+		return compressed(parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray))
 	case store.Time:
 		return parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
 	case store.ID:
 		return parquet.Encoded(parquet.Uint(64), &parquet.Plain)
 	case store.Bool:
-		return parquet.Leaf(parquet.BooleanType)
+		return compressed(parquet.Leaf(parquet.BooleanType))
 	case store.Uint64:
-		return parquet.Encoded(parquet.Uint(64), encodingOf(c.hint))
+		return numberNode(parquet.Uint(64), c.hint)
 	case store.Uint32:
-		return parquet.Encoded(parquet.Uint(32), encodingOf(c.hint))
+		return numberNode(parquet.Uint(32), c.hint)
 	default:
-		return parquet.Encoded(parquet.Uint(16), encodingOf(c.hint))
+		return numberNode(parquet.Uint(16), c.hint)
 	}
 }
 
-func encodingOf(h store.Hint) encoding.Encoding {
+// numberNode packs numbers that vary into as many bits as they need, which makes
+// them smaller than zstd makes whole words, and costs less.
+func numberNode(n parquet.Node, h store.Hint) parquet.Node {
 	switch h {
 	case store.Repeated:
-		return &parquet.RLEDictionary
+		return compressed(parquet.Encoded(n, &parquet.RLEDictionary))
 	case store.Rising:
-		return &parquet.DeltaBinaryPacked
+		return compressed(parquet.Encoded(n, &parquet.DeltaBinaryPacked))
 	default:
-		return &parquet.Plain
+		return parquet.Encoded(n, &parquet.DeltaBinaryPacked)
 	}
 }
 
-// writerOptions are the same for all segments. The library's own page buffers
-// would keep the memory of the largest segment.
+func compressed(n parquet.Node) parquet.Node { return parquet.Compressed(n, compression) }
+
+// writerOptions are the same for all segments.
 func writerOptions(t *table, s *parquet.Schema) []parquet.WriterOption {
 	var filters []parquet.BloomFilterColumn
 	for _, tag := range t.bloom {
@@ -145,9 +156,10 @@ func writerOptions(t *table, s *parquet.Schema) []parquet.WriterOption {
 	options := []parquet.WriterOption{
 		s,
 		parquet.CreatedBy("viewtcp", "store", "1"),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.Compression(&parquet.Uncompressed), // unless its node says otherwise
 		parquet.BloomFilters(filters...),
 		parquet.PageBufferSize(pageBytes),
+		parquet.DataPageStatistics(false), // the column index has them
 	}
 	// Only the order of rows makes bounds of texts narrow.
 	for i := range t.columns {
@@ -162,12 +174,13 @@ const (
 	// bloomBits a value leaves about one wrong answer in a hundred.
 	bloomBits = 10
 	// pageRows is how many rows a page holds, in all columns alike, so that
-	// columns are read side by side; pageBytes is never reached by numbers.
+	// columns are read side by side; pageBytes, which the library allocates for each
+	// column, is just more than that many numbers take.
 	pageRows  = 8192
-	pageBytes = 1 << 20
-	// groupRows is how many rows a row group holds.
-	groupRows = 64 << 10
+	pageBytes = 128 << 10
 )
+
+var compression = newZstd()
 
 // orderedGroup is a group whose fields keep their order; the library's own sorts
 // them by name.

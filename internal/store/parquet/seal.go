@@ -12,14 +12,13 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
-// seal turns the oldest unsealed batches into segments: at most about twice
-// SealRows rows. It reports whether there is more to do. It is called with
+// seal turns the oldest unsealed batches into segments: about SealRows rows. It reports whether there is more to do. It is called with
 // maintaining held.
 func (e *Engine) seal() (more bool, err error) {
 	v := e.view.Load()
 	batches, rows := v.unsealed, uint64(0)
 	for i, b := range batches {
-		if rows += b.rows(); rows >= 2*uint64(e.cfg.SealRows) {
+		if rows += b.rows(); rows >= uint64(e.cfg.SealRows) {
 			batches = batches[:i+1]
 			break
 		}
@@ -166,44 +165,54 @@ func (s *sealing) run(batches []*loggedBatch) error {
 		if len(src.blocks) == 0 {
 			continue
 		}
-		if err := s.table(tables[t], src); err != nil {
-			return fmt.Errorf("sealing %s: %w", t, err)
-		}
 		if t != store.Connections {
+			if err := s.table(tables[t], src); err != nil {
+				return err
+			}
 			continue
 		}
-		minutes, hours, err := rollUp(src)
+		cached := newCachedSource(src, &s.e.vecs, twiceRead...)
+		err := s.connections(cached, src)
+		cached.release()
 		if err != nil {
-			return fmt.Errorf("rolling up: %w", err)
+			return err
 		}
-		if err := s.table(tables[store.Rollups1m], newRows(store.RollupColumns(), minutes)); err != nil {
-			return fmt.Errorf("sealing roll-ups: %w", err)
-		}
-		if err := s.table(tables[store.Rollups1h], newRows(store.RollupColumns(), hours)); err != nil {
-			return fmt.Errorf("sealing roll-ups: %w", err)
-		}
-		if s.open, err = s.e.saveOpen(src, s.open, s.to); err != nil {
-			return fmt.Errorf("saving open connections: %w", err)
-		}
-		s.created = s.open != 0
 	}
+	return nil
+}
+
+// connections writes the segments of connections and what follows from them.
+func (s *sealing) connections(src source, blocks blockSource) error {
+	if err := s.table(tables[store.Connections], src); err != nil {
+		return err
+	}
+	minutes, hours, err := rollUp(src)
+	if err != nil {
+		return fmt.Errorf("rolling up: %w", err)
+	}
+	if err := s.table(tables[store.Rollups1m], newRows(store.RollupColumns(), minutes)); err != nil {
+		return err
+	}
+	if err := s.table(tables[store.Rollups1h], newRows(store.RollupColumns(), hours)); err != nil {
+		return err
+	}
+	if s.open, err = s.e.saveOpen(src, blocks, s.open, s.to); err != nil {
+		return fmt.Errorf("saving open connections: %w", err)
+	}
+	s.created = s.open != 0
 	return nil
 }
 
 // table writes the segments of one table, one for each day.
 func (s *sealing) table(t *table, src source) error {
 	days, err := orderRows(t, src)
-	if err != nil {
-		return err
+	if err == nil {
+		var infos []segmentInfo
+		infos, err = s.e.writeSegmentFiles(t, src, days, footer{From: s.from, To: s.to})
+		s.segments = append(s.segments, infos...)
 	}
-	for _, d := range days {
-		info, err := s.e.writeSegmentFile(t, src, d, footer{From: s.from, To: s.to})
-		if info.Number != 0 {
-			s.segments = append(s.segments, info)
-		}
-		if err != nil {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("sealing %s: %w", t, err)
 	}
 	return nil
 }
@@ -231,12 +240,13 @@ type dayRows struct {
 // orderRows splits rows by day and puts those of each in order.
 func orderRows(t *table, src source) ([]dayRows, error) {
 	var k sortKey
-	v := new(vec)
+	scratch := new(vec)
 	var times []int64
 	for i, tag := range t.sort {
 		c := t.column(tag)
-		v.reset(c.typ)
-		if err := src.fill(v, c); err != nil {
+		scratch.reset(c.typ)
+		v, err := src.read(scratch, c)
+		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.name, err)
 		}
 		last := i == len(t.sort)-1
@@ -268,65 +278,87 @@ func orderRows(t *table, src source) ([]dayRows, error) {
 	return days, nil
 }
 
-// writeSegmentFile writes one segment, reads it back, and gives it its name. A
-// number in the result says that a file of that name may be there.
-func (e *Engine) writeSegmentFile(t *table, src source, rows dayRows, ft footer) (segmentInfo, error) {
-	info := segmentInfo{Number: e.manifest.Next, Table: t.String(), Day: rows.day, From: ft.From, To: ft.To}
-	e.manifest.Next++
-	name := info.name()
-	if err := e.fs.MkdirAll(dirOf(name)); err != nil {
-		return segmentInfo{}, err
+// writeSegmentFiles writes a segment for each day, reads them back, and gives them
+// their names. What it returns may be there, after an error too.
+func (e *Engine) writeSegmentFiles(t *table, src source, days []dayRows, ft footer) (infos []segmentInfo, err error) {
+	parts := make([]*part, len(days))
+	files := make([]file, len(days))
+	names := make([]string, len(days))
+	buffers := make([]*bufio.Writer, len(days))
+	done := 0 // renamed
+	defer func() {
+		for i, f := range files {
+			if f != nil {
+				err = errors.Join(err, f.Close())
+			}
+			if f != nil && i >= done {
+				err = errors.Join(err, e.fs.Remove(names[i]+tmpSuffix))
+			}
+		}
+	}()
+	for i, d := range days {
+		info := segmentInfo{Number: e.manifest.Next, Table: t.String(), Day: d.day, From: ft.From, To: ft.To}
+		e.manifest.Next++
+		infos = append(infos, info)
+		names[i] = info.name()
+		if err := e.fs.MkdirAll(dirOf(names[i])); err != nil {
+			return nil, err
+		}
+		if files[i], err = e.fs.Create(names[i] + tmpSuffix); err != nil {
+			files[i] = nil
+			return nil, err
+		}
+		buffers[i] = bufio.NewWriterSize(files[i], 64<<10)
+		parts[i] = &part{out: buffers[i], order: d.order, footer: ft}
 	}
-	tmp := name + tmpSuffix
-	f, err := e.fs.Create(tmp)
-	if err != nil {
-		return segmentInfo{}, err
+	if t.Table == store.Connections {
+		if err := firstStarts(t, src, parts); err != nil {
+			return nil, err
+		}
 	}
-	err = e.fillSegmentFile(f, t, src, rows.order, &ft, &info)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return segmentInfo{}, errors.Join(err, e.fs.Remove(tmp))
+	if err := writeSegments(t, src, parts); err != nil {
+		return nil, err
 	}
-	if err := e.fs.Rename(tmp, name); err != nil {
-		return segmentInfo{}, errors.Join(err, e.fs.Remove(tmp))
+	for i := range days {
+		if err := buffers[i].Flush(); err != nil {
+			return nil, err
+		}
+		if err := files[i].Sync(); err != nil {
+			return nil, err
+		}
+		if err := e.readBack(files[i], &parts[i].footer, &infos[i]); err != nil {
+			return nil, fmt.Errorf("reading back: %w", err)
+		}
 	}
-	return info, errors.Join(e.fs.SyncDir(dirOf(name)), e.fs.SyncDir(t.String()))
+	for i := range days {
+		if err := e.fs.Rename(names[i]+tmpSuffix, names[i]); err != nil {
+			return infos[:done], err
+		}
+		done++
+		if err := e.fs.SyncDir(dirOf(names[i])); err != nil {
+			return infos[:done], err
+		}
+	}
+	return infos, e.fs.SyncDir(t.String())
 }
 
-func (e *Engine) fillSegmentFile(f file, t *table, src source, order []uint32, ft *footer, info *segmentInfo) error {
-	if t.Table == store.Connections {
-		start, err := firstStart(t, src, order)
-		if err != nil {
-			return err
-		}
-		ft.Start = start
-	}
-	w := bufio.NewWriterSize(f, 256<<10)
-	err := writeSegment(w, t, src, order, ft)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		return err
-	}
+// readBack compares what was meant to be written with what the disk, or at least
+// the kernel, has of it.
+func (e *Engine) readBack(f file, ft *footer, info *segmentInfo) error {
 	size, err := f.Size()
 	if err != nil {
 		return err
 	}
-	// What is compared is what was meant to be written with what the disk, or at
-	// least the kernel, has of it.
 	s, err := openSegment(f, size)
 	if err == nil {
-		err = s.verify()
+		err = s.verify(&e.vecs)
 	}
 	if err != nil {
-		return fmt.Errorf("reading back: %w", err)
+		return err
 	}
 	for name, sum := range ft.Checksums {
 		if s.footer.Checksums[name] != sum {
-			return fmt.Errorf("reading back: column %s: %w", name, store.ErrDamaged)
+			return fmt.Errorf("column %s: %w", name, store.ErrDamaged)
 		}
 	}
 	info.Rows, info.Bytes, info.First, info.Last, info.Start = ft.Rows, size, ft.First, ft.Last, ft.Start
@@ -334,24 +366,25 @@ func (e *Engine) fillSegmentFile(f file, t *table, src source, order []uint32, f
 	return err
 }
 
-// firstStart is the least start of the connections of some rows.
-func firstStart(t *table, src source, order []uint32) (int64, error) {
-	var time, since, duration vec
-	for _, x := range []struct {
-		v   *vec
-		tag uint16
-	}{{&time, store.TagTime}, {&since, store.TagSince}, {&duration, store.TagDuration}} {
-		c := t.column(x.tag)
-		x.v.reset(c.typ)
-		if err := src.fill(x.v, c); err != nil {
-			return 0, err
+// firstStarts finds the least start of the connections of each part.
+func firstStarts(t *table, src source, parts []*part) error {
+	var v [3]*vec
+	for i, tag := range [...]uint16{store.TagTime, store.TagSince, store.TagDuration} {
+		c := t.column(tag)
+		scratch := new(vec)
+		scratch.reset(c.typ)
+		var err error
+		if v[i], err = src.read(scratch, c); err != nil {
+			return err
 		}
 	}
-	first := int64(1<<63 - 1)
-	for _, row := range order {
-		first = min(first, startOf(&time, &since, &duration, int(row)))
+	for _, p := range parts {
+		p.Start = int64(1<<63 - 1)
+		for _, row := range p.order {
+			p.Start = min(p.Start, startOf(v[0], v[1], v[2], int(row)))
+		}
 	}
-	return first, nil
+	return nil
 }
 
 // startOf is store.Record.Start of a row.
@@ -389,13 +422,26 @@ func newRows[T any](cols []store.Column[T], rows []T) rowSource[T] {
 	return s
 }
 
-func (s rowSource[T]) fill(v *vec, c *column) error {
+func (s rowSource[T]) read(v *vec, c *column) (*vec, error) {
 	gather(v, s.columns[c.tag], s.rows)
-	return nil
+	return v, nil
 }
 
 func (s rowSource[T]) complete(c *column) bool {
-	v := new(vec)
-	gather(v, s.columns[c.tag], s.rows)
-	return v.unknown == 0
+	col := s.columns[c.tag]
+	for i := range s.rows {
+		ok := false
+		switch {
+		case col.Num != nil:
+			_, ok = col.Num(&s.rows[i])
+		case col.Str != nil:
+			_, ok = col.Str(&s.rows[i])
+		default:
+			_, ok = col.Addr(&s.rows[i])
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
-// A source has the rows that a segment is made of.
+// A source has the rows that segments are made of.
 type source interface {
-	// fill appends the values of a column for all rows to v, which has been reset.
-	fill(v *vec, c *column) error
+	// read returns the values of a column for all rows: v, filled, or a column
+	// that the source keeps, which nobody may change.
+	read(v *vec, c *column) (*vec, error)
 	// complete reports whether no row is known to lack a value of the column.
 	complete(c *column) bool
 }
@@ -45,74 +46,81 @@ const footerKey = "viewtcp"
 // formatVersion is the version of segments, log, checkpoints and manifest.
 const formatVersion = 1
 
-// writeSegment writes rows in the given order as one Parquet file, and fills in
-// what of ft follows from them.
-func writeSegment(w io.Writer, t *table, src source, order []uint32, ft *footer) error {
-	columns, err := usedColumns(t, src)
+// A part is the rows of a source that go into one segment.
+type part struct {
+	out   io.Writer
+	order []uint32
+	footer
+	pw *parquet.GenericWriter[any]
+}
+
+// writeSegments writes rows as Parquet files and completes their footers. Each
+// column is read once for all of them.
+func writeSegments(t *table, src source, parts []*part) error {
+	columns, optional, err := usedColumns(t, src)
 	if err != nil {
 		return err
 	}
-	pw := parquet.NewGenericWriter[any](w, writerOptions(t, schemaOf(t, columns, src))...)
-	var groups []*parquet.ConcurrentRowGroupWriter
-	for range (len(order) + groupRows - 1) / groupRows {
-		groups = append(groups, pw.BeginRowGroup())
+	for _, p := range parts {
+		p.pw = parquet.NewGenericWriter[any](p.out, writerOptions(t, schemaOf(t, columns, optional))...)
+		p.Format, p.Table, p.Rows = formatVersion, t.String(), uint64(len(p.order))
+		p.Checksums = make(map[string]string, len(columns))
 	}
-	ft.Format, ft.Table, ft.Rows = formatVersion, t.String(), uint64(len(order))
-	ft.Checksums = make(map[string]string, len(columns))
 	cw := columnWriter{values: make([]parquet.Value, 0, valuesAtOnce)}
-	v := new(vec)
+	scratch := new(vec)
 	for i := range columns {
 		c := &columns[i]
-		v.reset(c.typ)
-		if err := src.fill(v, c); err != nil {
+		scratch.reset(c.typ)
+		v, err := src.read(scratch, c)
+		if err != nil {
 			return fmt.Errorf("column %s: %w", c.name, err)
 		}
-		if c.tag == t.timeTag() {
-			ft.First, ft.Last = bounds(v, order)
-		}
-		cw.begin(v, i, !src.complete(c))
-		for g, rg := range groups {
-			part := order[g*groupRows : min((g+1)*groupRows, len(order))]
-			if err := cw.write(rg.ColumnWriters()[i], part); err != nil {
+		cw.begin(v, i, optional[i])
+		for _, p := range parts {
+			if c.tag == t.timeTag() {
+				p.First, p.Last = bounds(v, p.order)
+			}
+			if err := cw.write(p.pw.ColumnWriters()[i], p.order); err != nil {
 				return fmt.Errorf("column %s: %w", c.name, err)
 			}
+			p.Checksums[c.name] = strconv.FormatUint(checksum(v, p.order), 16)
 		}
-		ft.Checksums[c.name] = strconv.FormatUint(checksum(v, order), 16)
 	}
-	for _, rg := range groups {
-		if _, err := rg.Commit(); err != nil {
+	for _, p := range parts {
+		text, err := json.Marshal(&p.footer)
+		if err != nil {
+			return err
+		}
+		p.pw.SetKeyValueMetadata(footerKey, string(text))
+		if err := p.pw.Close(); err != nil {
 			return err
 		}
 	}
-	text, err := json.Marshal(ft)
-	if err != nil {
-		return err
-	}
-	pw.SetKeyValueMetadata(footerKey, string(text))
-	return pw.Close()
+	return nil
 }
 
 // usedColumns leaves out the columns of packets when no row has packets: most
-// hosts record none, and they are half of all columns.
-func usedColumns(t *table, src source) ([]column, error) {
-	var used []column
+// hosts record none, and they are half of all columns. optional are those that
+// some rows may lack.
+func usedColumns(t *table, src source) (used []column, optional []bool, err error) {
 	packets, looked := false, false
-	v := new(vec)
 	for i := range t.columns {
 		c := &t.columns[i]
 		if c.part == store.PartPackets && !looked {
 			looked = true
+			v := new(vec)
 			v.reset(c.typ)
-			if err := src.fill(v, c); err != nil {
-				return nil, fmt.Errorf("column %s: %w", c.name, err)
+			if v, err = src.read(v, c); err != nil {
+				return nil, nil, fmt.Errorf("column %s: %w", c.name, err)
 			}
 			packets = v.unknown < v.len()
 		}
 		if c.part != store.PartPackets || packets {
 			used = append(used, *c)
+			optional = append(optional, !src.complete(c))
 		}
 	}
-	return used, nil
+	return used, optional, nil
 }
 
 func bounds(v *vec, order []uint32) (first, last int64) {

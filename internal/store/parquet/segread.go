@@ -55,6 +55,14 @@ func openSegment(r io.ReaderAt, size int64) (s *segmentFile, err error) {
 		return nil, fmt.Errorf("%d rows where the footer says %d: %w", f.NumRows(), s.footer.Rows, store.ErrDamaged)
 	}
 	paths := f.Schema().Columns()
+	// The library goes by the place of a column; others go by its path.
+	for _, rg := range f.Metadata().RowGroups {
+		for i := range rg.Columns {
+			if p := rg.Columns[i].MetaData.PathInSchema; i >= len(paths) || len(p) != 1 || p[0] != paths[i][0] {
+				return nil, fmt.Errorf("path of column %d: %w", i, store.ErrDamaged)
+			}
+		}
+	}
 	s.place = make([]int, len(s.table.columns))
 	for i := range s.table.columns {
 		s.place[i] = -1
@@ -75,7 +83,10 @@ func damaged(err *error) {
 	}
 }
 
-// fill appends a column of all rows to v; it makes an open segment a source.
+// read makes an open segment a source.
+func (s *segmentFile) read(v *vec, c *column) (*vec, error) { return v, s.fill(v, c) }
+
+// fill appends a column of all rows to v.
 func (s *segmentFile) fill(v *vec, c *column) error {
 	for g := range s.file.RowGroups() {
 		if err := s.fillGroup(v, c, g); err != nil {
@@ -133,8 +144,10 @@ func (s *segmentFile) fillGroup(v *vec, c *column, group int) (err error) {
 }
 
 // verify reads all columns back and compares them with the footer.
-func (s *segmentFile) verify() error {
-	v := new(vec)
+func (s *segmentFile) verify(pool *vecPool) error {
+	v := pool.get(store.Uint64)
+	defer pool.put(v)
+	v.reserve(int(s.footer.Rows))
 	for i := range s.table.columns {
 		c := &s.table.columns[i]
 		if s.place[i] < 0 {

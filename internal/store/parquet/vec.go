@@ -29,8 +29,24 @@ func textual(t store.Type) bool { return t == store.String || t == store.Bytes |
 
 func (v *vec) reset(t store.Type) {
 	v.typ, v.unknown = t, 0
-	v.nums, v.known, v.codes, v.dict = v.nums[:0], v.known[:0], v.codes[:0], v.dict[:0]
-	clear(v.index)
+	v.nums, v.known, v.codes = v.nums[:0], v.known[:0], v.codes[:0]
+	if len(v.index) > 0 {
+		v.dict = v.dict[:0]
+		if len(v.index) > 256 {
+			v.index = nil // clearing it would cost its size for each column to come
+		} else {
+			clear(v.index)
+		}
+	}
+}
+
+// reserve makes room for n values.
+func (v *vec) reserve(n int) {
+	if textual(v.typ) {
+		v.codes = slices.Grow(v.codes, n)
+		return
+	}
+	v.nums, v.known = slices.Grow(v.nums, n), slices.Grow(v.known, n)
 }
 
 func (v *vec) len() int {

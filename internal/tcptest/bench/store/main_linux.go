@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/store"
+	"github.com/viewtcp/viewtcp/internal/store/parquet"
+	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
+)
+
+type options struct {
+	rows    int
+	batch   int
+	days    float64
+	dir     string
+	keep    bool
+	profile string
+	heap    string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	var o options
+	fl := flag.NewFlagSet("store", flag.ContinueOnError)
+	fl.IntVar(&o.rows, "rows", 10_000_000, "`records` to keep")
+	fl.IntVar(&o.batch, "batch", 1000, "records a batch, each synced")
+	fl.Float64Var(&o.days, "days", 90, "`days` that they are spread over")
+	fl.StringVar(&o.dir, "dir", "", "data `directory`; a new one below the system's temporary one by default")
+	fl.BoolVar(&o.keep, "keep", false, "leave the data there")
+	fl.StringVar(&o.heap, "memprofile", "", "write a profile of the memory in use at the end to this `file`")
+	fl.StringVar(&o.profile, "cpuprofile", "", "write a profile to this `file`")
+	if err := fl.Parse(args); err != nil {
+		return err
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "viewtcp-store-")
+		if err != nil {
+			return err
+		}
+		o.dir = dir
+	}
+	if !o.keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	}
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	return ingest(ctx, &o, out)
+}
+
+func ingest(ctx context.Context, o *options, out io.Writer) (err error) {
+	runtime.LockOSThread() // the generator's time is that of this thread
+	begin := time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
+	g := storetest.NewGenerator(1, o.rows, begin, o.days)
+	debug.FreeOSMemory()
+	before, _ := memory()
+	cfg := parquet.DefaultConfig()
+	cfg.Dir, cfg.SealAge, cfg.Retention = o.dir, 0, nil
+	var last int64
+	cfg.Now = func() time.Time { return time.Unix(0, last).UTC() }
+	e, err := parquet.Open(cfg)
+	if err != nil {
+		return err
+	}
+	wall, cpu := time.Now(), processTime()
+	var making time.Duration
+	b := &store.Batch{}
+	for n := 0; n < o.rows; {
+		t := threadTime()
+		b.Reset()
+		b.Records = g.Next(b.Records, o.batch)
+		making += threadTime() - t
+		n += len(b.Records)
+		b.ID = store.BatchID{Agent: "bench", Epoch: 1, Sequence: b.ID.Sequence + uint64(n)}
+		last = b.Records[len(b.Records)-1].Time
+		b.Time = last
+		if err := e.Append(ctx, b); err != nil {
+			return errors.Join(err, e.Close())
+		}
+		// The engine falls behind only because we make months in seconds.
+		for e.Status().Unsealed > uint64(2*cfg.SealRows) {
+			if err := ctx.Err(); err != nil {
+				return errors.Join(err, e.Close())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	acknowledged := time.Since(wall)
+	err = e.Maintain(true)
+	cpu = processTime() - cpu - making
+	done := time.Since(wall)
+	if o.heap != "" {
+		err = errors.Join(err, writeHeap(o.heap))
+	}
+	s := e.Status()
+	if err = errors.Join(err, e.Close()); err != nil {
+		return err
+	}
+	after, peak := memory()
+	rows := float64(o.rows)
+	fmt.Fprintf(out, "records        %d in %d batches, over %.0f days\n", o.rows, (o.rows+o.batch-1)/o.batch, o.days)
+	fmt.Fprintf(out, "processor      %.2f µs a record (making them: %.2f, not counted)\n", float64(cpu.Nanoseconds())/1e3/rows, float64(making.Nanoseconds())/1e3/rows)
+	fmt.Fprintf(out, "wall           %.1f s until the last was acknowledged, %.1f s until all were sealed\n", acknowledged.Seconds(), done.Seconds())
+	for _, t := range s.Tables {
+		if t.Segments > 0 {
+			fmt.Fprintf(out, "%-14s %d segments, %d rows, %.1f bytes a row, %.1f bytes a record\n", t.Table, t.Segments, t.Rows, float64(t.Bytes)/float64(t.Rows), float64(t.Bytes)/rows)
+		}
+	}
+	size, err := sizeOf(o.dir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "on disk        %.1f bytes a record\n", float64(size)/rows)
+	fmt.Fprintf(out, "memory         %.0f MB resident at most, %.0f MB at the end; %.0f MB of it before the engine was opened\n", float64(peak)/1e6, float64(after)/1e6, float64(before)/1e6)
+	fmt.Fprintf(out, "seals          %d, merges %d, failed %d, damage %d\n", s.Seals, s.Compactions, s.SealErrors, s.Damages)
+	return nil
+}
+
+func writeHeap(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
+}
+
+func sizeOf(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}
+
+func processTime() time.Duration { return usage(unix.RUSAGE_SELF) }
+func threadTime() time.Duration  { return usage(unix.RUSAGE_THREAD) }
+
+func usage(who int) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(who, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// memory is the resident set now and at its highest, bytes.
+func memory() (now, peak uint64) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		w := strings.Fields(sc.Text())
+		if len(w) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseUint(w[1], 10, 64)
+		switch w[0] {
+		case "VmRSS:":
+			now = kib << 10
+		case "VmHWM:":
+			peak = kib << 10
+		}
+	}
+	return now, peak
+}
