@@ -67,12 +67,7 @@ func Open(path string, o ReadOptions) (*Reader, error) {
 		return nil, err
 	}
 	in.file = file
-	r, err := newReader(in)
-	if err != nil {
-		_ = in.close()
-		return nil, err
-	}
-	return r, nil
+	return newReader(in)
 }
 
 // openFile opens a file. Opening a named pipe waits for its writer, so that is
@@ -127,23 +122,32 @@ func newInput(r io.Reader, o ReadOptions) (*input, error) {
 		in.raw.src = &pump{src: r, done: o.Done}
 	}
 
+	if err := in.decompress(o); err != nil {
+		_ = in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// decompress finds out whether the input is compressed, and how.
+func (in *input) decompress(o ReadOptions) error {
 	buffered := bufio.NewReaderSize(in.raw, 64<<10)
 	in.src = buffered
 	magic, err := buffered.Peek(4)
 	if err != nil && err != io.EOF {
-		return nil, err
+		return err
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b, 8}):
 		z, err := gzip.NewReader(buffered)
 		if err != nil {
-			return nil, decompressError("gzip", err)
+			return decompressError("gzip", err)
 		}
 		in.limit = newExpansion("gzip", z, in.raw, o)
 	case isZstd(magic):
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
-			return nil, fmt.Errorf("reading zstd: %w", err)
+			return fmt.Errorf("reading zstd: %w", err)
 		}
 		in.zstd = z
 		in.limit = newExpansion("zstd", z, in.raw, o)
@@ -151,7 +155,7 @@ func newInput(r io.Reader, o ReadOptions) (*input, error) {
 	if in.limit != nil {
 		in.src = in.limit
 	}
-	return in, nil
+	return nil
 }
 
 // isZstd knows the magic numbers of RFC 8878, sections 3.1.1 and 3.1.2: of a

@@ -101,9 +101,11 @@ func NewReader(r io.Reader, o ReadOptions) (*Reader, error) {
 	return newReader(in)
 }
 
+// newReader owns in, also when it fails.
 func newReader(in *input) (*Reader, error) {
 	r := &Reader{in: in, buf: make([]byte, bufferSize), digest: fnvOffset}
 	if err := r.open(); err != nil {
+		_ = in.close()
 		return nil, err
 	}
 	return r, nil
