@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,8 +33,8 @@ type made struct {
 func (m made) network() []byte {
 	var l4 []byte
 	proto := m.proto
-	switch {
-	case proto == 0:
+	switch proto {
+	case 0:
 		proto = protoTCP
 		l4 = binary.BigEndian.AppendUint16(l4, m.sport)
 		l4 = binary.BigEndian.AppendUint16(l4, m.dport)
@@ -44,7 +45,7 @@ func (m made) network() []byte {
 		for i := range m.payload {
 			l4 = append(l4, byte(i)|0x80)
 		}
-	case proto == protoUDP:
+	case protoUDP:
 		l4 = binary.BigEndian.AppendUint16(l4, m.sport)
 		l4 = binary.BigEndian.AppendUint16(l4, m.dport)
 		l4 = binary.BigEndian.AppendUint16(l4, uint16(8+len(m.inside)))
@@ -422,7 +423,7 @@ func checkProgram(tb testing.TB, f *filter.Filter, p *Program, link LinkType, da
 	if link == LinkLinuxSLL2 {
 		header := make([]byte, sll2Header)
 		binary.BigEndian.PutUint16(header, proto)
-		frame.Data = append(header, data...)
+		frame.Data = slices.Concat(header, data)
 		frame.WireLen += sll2Header
 	}
 	var s Segment

@@ -95,6 +95,7 @@ type builtConn struct {
 }
 
 type builtPacket struct {
+	time int64
 	conn uint32 // index into conns
 	at   uint32 // offset in the segment, divided by 4
 }
@@ -112,26 +113,40 @@ func (b *indexBuilder) add(k *connKey) uint32 {
 	return uint32(len(b.conns) - 1)
 }
 
-// packet notes a packet of a connection.
+// packet notes a packet of a connection. What it means for the connection is
+// found out when all are there.
 func (b *indexBuilder) packet(conn uint32, offset, at int64) {
-	b.packets = append(b.packets, builtPacket{conn, uint32(offset / 4)})
-	c := &b.conns[conn]
-	if c.packets == 0 || at < c.first {
-		c.first = at
-	}
-	if c.packets == 0 || at > c.last {
-		c.last = at
-	}
-	c.packets++
+	b.packets = append(b.packets, builtPacket{at, conn, uint32(offset / 4)})
 }
 
-// drop takes back all packets from number n on. The times of their connections
-// stay as they are: a little too wide.
-func (b *indexBuilder) drop(n int) {
-	for _, p := range b.packets[n:] {
-		b.conns[p.conn].packets--
+// drop takes back all packets from number n on.
+func (b *indexBuilder) drop(n int) { b.packets = b.packets[:n] }
+
+// last is the time of the latest packet.
+func (b *indexBuilder) last() int64 {
+	var t int64
+	for i := range b.packets {
+		t = max(t, b.packets[i].time)
 	}
-	b.packets = b.packets[:n]
+	return t
+}
+
+// count fills in the packets and times of the connections.
+func (b *indexBuilder) count() {
+	for i := range b.conns {
+		b.conns[i].packets = 0
+	}
+	for i := range b.packets {
+		p := &b.packets[i]
+		c := &b.conns[p.conn]
+		if c.packets == 0 || p.time < c.first {
+			c.first = p.time
+		}
+		if c.packets == 0 || p.time > c.last {
+			c.last = p.time
+		}
+		c.packets++
+	}
 }
 
 // indexMeta is what an index says about its segment as a whole.
@@ -145,6 +160,7 @@ type indexMeta struct {
 // encode writes the index. A connection that was forgotten meanwhile and came
 // back is there twice, and becomes one.
 func (b *indexBuilder) encode(m indexMeta) []byte {
+	b.count()
 	order := make([]uint32, len(b.conns))
 	for i := range order {
 		order[i] = uint32(i)
@@ -174,7 +190,7 @@ func (b *indexBuilder) encode(m indexMeta) []byte {
 	le.PutUint64(out[offIndexCutLen:], m.cutoff.Bytes)
 	le.PutUint64(out[offIndexLost:], m.lost)
 	var first, last int64
-	start, any := uint32(0), false
+	start, found := uint32(0), false
 	next := make([]uint32, len(merged)) // where each connection's next offset goes
 	for i := range merged {
 		c, e := &merged[i], out[indexHeader+indexConn*i:]
@@ -185,13 +201,13 @@ func (b *indexBuilder) encode(m indexMeta) []byte {
 		if c.packets > 0 {
 			le.PutUint64(e[offConnFirst:], uint64(c.first))
 			le.PutUint64(e[offConnLast:], uint64(c.last))
-			if !any || c.first < first {
+			if !found || c.first < first {
 				first = c.first
 			}
-			if !any || c.last > last {
+			if !found || c.last > last {
 				last = c.last
 			}
-			any = true
+			found = true
 		}
 		next[i] = start
 		start += c.packets

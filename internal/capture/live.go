@@ -39,6 +39,11 @@ type LiveConfig struct {
 	// steps of a millisecond. A reader that stands still for as many timeouts as
 	// there are blocks loses frames, however few there are.
 	BlockTimeout time.Duration
+	// Gather is how long Next may leave frames in the ring while they come
+	// steadily, so that many are read for one wake-up. It begins with a
+	// millisecond and doubles as long as little of the ring is used; still, a
+	// sudden flood may find the ring too small. 0 is not at all.
+	Gather time.Duration
 	// Promiscuous asks for frames to other hosts as well, for as long as the
 	// capture is open. AnyInterface has no such mode.
 	Promiscuous bool

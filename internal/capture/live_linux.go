@@ -17,11 +17,16 @@ type Live struct {
 	cfg    LiveConfig
 	ifaces []LiveInterface
 	rings  []*ring
-	fds    []unix.PollFd // the wake-up, then one a ring
-	wake   int           // an eventfd that Stop writes to
+	poll   *poller
 	number uint64
 	// drainUntil is when a stopped capture ends although frames are missing.
 	drainUntil time.Time
+	// pause is how long frames were gathered last, and gathered how many blocks
+	// had been read then.
+	pause    time.Duration
+	gathered int
+	timer    *time.Timer
+	stopped  chan struct{} // closed by Stop
 
 	stopping  atomic.Bool
 	delivered atomic.Uint64
@@ -79,12 +84,11 @@ func openReaders(cfg LiveConfig, ls []*Live) error {
 	}
 	groups := make([]fanout, len(ifaces))
 	for i := range ls {
-		l := &Live{cfg: cfg, ifaces: ifaces, wake: -1}
+		l := &Live{cfg: cfg, ifaces: ifaces, stopped: make(chan struct{})}
 		ls[i] = l
-		if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-			return fmt.Errorf("live capture: eventfd: %w", err)
+		if l.poll, err = newPoller(); err != nil {
+			return fmt.Errorf("live capture: %w", err)
 		}
-		l.fds = append(l.fds, unix.PollFd{Fd: int32(l.wake), Events: unix.POLLIN})
 		for j := range ifaces {
 			r, err := openRing(&l.cfg, &ifaces[j])
 			if err != nil {
@@ -92,7 +96,9 @@ func openReaders(cfg LiveConfig, ls []*Live) error {
 			}
 			r.iface = uint32(j)
 			l.rings = append(l.rings, r)
-			l.fds = append(l.fds, unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN | unix.POLLERR})
+			if err := l.poll.add(r.fd, j); err != nil {
+				return fmt.Errorf("capturing from %q: %w", ifaces[j].Name, err)
+			}
 			if len(ls) > 1 {
 				if err := groups[j].join(r); err != nil {
 					return fmt.Errorf("sharing %q between %d readers: %w", ifaces[j].Name, len(ls), err)
@@ -159,41 +165,72 @@ func (l *Live) first() (*ring, error) {
 
 // wait blocks until there may be something to read.
 func (l *Live) wait() error {
-	timeout := -1
-	if l.stopping.Load() {
+	var until time.Time
+	switch {
+	case l.stopping.Load():
 		if l.drainUntil.IsZero() {
 			l.drainUntil = time.Now().Add(2*l.cfg.BlockTimeout + 100*time.Millisecond)
 		}
 		if s := l.Stats(); s.Delivered+s.Skipped >= s.Received || time.Now().After(l.drainUntil) {
 			return io.EOF
 		}
-		timeout = 1
+		until = time.Now().Add(time.Millisecond)
+	case l.anyDown():
+		until = time.Now().Add(downCheck)
+	case l.cfg.Gather > 0:
+		if l.gather() {
+			return nil
+		}
 	}
-	fds := l.fds
-	if timeout > 0 {
-		fds = fds[1:] // the wake-up stays on for good
-	} else if l.anyDown() {
-		timeout = int(downCheck.Milliseconds())
-	}
-	for i := range fds {
-		fds[i].Revents = 0
-	}
-	if err := wait(fds, timeout); err != nil {
+	failed, err := l.poll.wait(until, &l.stopping)
+	if err != nil {
 		return fmt.Errorf("waiting for packets: %w", err)
 	}
 	for i, r := range l.rings {
-		if l.fds[i+1].Revents&unix.POLLERR != 0 {
+		if failed>>(i&63)&1 != 0 {
 			if err := l.trouble(r); err != nil {
 				return err
 			}
 		}
 		if r.down && l.gone(r) {
 			r.down = false
-			l.fds[i+1].Fd = -1 // poll(2) passes over it
+			l.poll.remove(r.fd)
 			return &InterfaceGoneError{Name: l.ifaces[r.iface].Name}
 		}
 	}
 	return nil
+}
+
+// gather lets frames come for a while, if enough did since the last time to make
+// that worth it, and not so many that the ring might overflow.
+func (l *Live) gather() bool {
+	blocks := 0
+	for _, r := range l.rings {
+		blocks += r.blocks
+	}
+	read := blocks - l.gathered
+	l.gathered = blocks
+	switch room := l.cfg.RingBytes / l.cfg.BlockBytes; {
+	case read == 0 || read > room/2:
+		l.pause = 0
+		return false
+	case read <= room/8:
+		l.pause = min(max(2*l.pause, time.Millisecond), l.cfg.Gather)
+	}
+	if l.pause == 0 {
+		return false
+	}
+	if l.timer == nil {
+		l.timer = time.NewTimer(l.pause)
+	} else {
+		l.timer.Reset(l.pause)
+	}
+	select {
+	case <-l.timer.C:
+	case <-l.stopped:
+		l.timer.Stop()
+	}
+	return true
 }
 
 // downCheck is how often an interface that is down is looked at: that it is
@@ -288,7 +325,8 @@ func (l *Live) Stop() {
 		_ = attachProgram(r.fd, rejectAll)
 	}
 	l.stopping.Store(true)
-	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	close(l.stopped)
+	l.poll.wake()
 }
 
 // Close gives everything back. No call of Next may be under way, and frames that
@@ -306,8 +344,8 @@ func (l *Live) Close() error {
 		errs = append(errs, r.unmap(), unix.Close(r.fd))
 	}
 	l.rings = nil
-	if l.wake >= 0 {
-		errs = append(errs, unix.Close(l.wake))
+	if l.poll != nil {
+		errs = append(errs, l.poll.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing a live capture: %w", err)

@@ -170,7 +170,7 @@ func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
 		return nil, fmt.Errorf("recording packets into %q: %w", dir, err)
 	}
 	r := &Recorder{
-		cfg: cfg, dir: dir, lock: lock, table: newConnTable(cfg.MaxConns), ifaces: cfg.Interfaces[:len(cfg.Interfaces):len(cfg.Interfaces)],
+		cfg: cfg, dir: dir, lock: lock, table: newConnTable(cfg.MaxConns, cfg.Cutoff != Cutoff{}), ifaces: cfg.Interfaces[:len(cfg.Interfaces):len(cfg.Interfaces)],
 		drops: make(map[uint32]InterfaceStats), built: new(indexBuilder), sealing: make(chan struct{}, 1),
 	}
 	found, err := repairDir(dir)
@@ -188,9 +188,14 @@ func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
 func (r *Recorder) Add(f *Frame, s *Segment) {
 	key, dir := keyOf(&s.Tuple)
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.add(f, s, &key, dir)
+	r.mu.Unlock()
+}
+
+// add is Add under r.mu.
+func (r *Recorder) add(f *Frame, s *Segment, key *connKey, dir int) {
 	r.stats.Added++
-	c, isNew := r.table.get(&key)
+	c, cut, isNew := r.table.get(key)
 	if isNew {
 		c.unsampled = !key.sampled(r.cfg.SampleRate)
 	}
@@ -198,7 +203,7 @@ func (r *Recorder) Add(f *Frame, s *Segment) {
 		r.stats.Unsampled++
 		return
 	}
-	keep := c.keep(s, dir, r.cfg.Cutoff)
+	keep := cut == nil || cut.keep(s, dir, r.cfg.Cutoff)
 	if f.Time > r.now {
 		r.now = f.Time
 	}
@@ -211,7 +216,7 @@ func (r *Recorder) Add(f *Frame, s *Segment) {
 		return
 	}
 	if c.segment != r.open.number {
-		c.segment, c.conn = r.open.number, r.built.add(&key)
+		c.segment, c.conn = r.open.number, r.built.add(key)
 	}
 	if !keep {
 		r.stats.Cut++
@@ -288,19 +293,22 @@ const maxRecordComment = 512
 // write puts the frame into the segment. r.mu is held.
 func (r *Recorder) write(f *Frame, s *Segment, conn uint32) {
 	o := r.open
-	cut := *f
-	cut.Data = f.Data[:keepLen(f, s, r.cfg.Snaplen)]
-	if len(cut.Comment) > maxRecordComment {
-		cut.Comment = ""
-	}
 	comment := ""
 	if r.gap > 0 {
 		comment = fmt.Sprintf("ViewTCP: %d packets before this one are lost: %v", r.gap, r.gapWhy)
 		r.gap = 0
 	}
 	r.built.packet(conn, o.w.Offset(), f.Time)
+	o.latest = max(o.latest, f.Time)
 	r.stats.Recorded++
-	err := o.w.Write(&cut, comment)
+	// The frame is the caller's, and cheaper to change for a moment than to copy.
+	data, own := f.Data, f.Comment
+	f.Data = data[:keepLen(f, s, r.cfg.Snaplen)]
+	if len(own) > maxRecordComment {
+		f.Comment = ""
+	}
+	err := o.w.Write(f, comment)
+	f.Data, f.Comment = data, own
 	if err == nil && f.Time-o.flushed >= flushEvery {
 		o.flushed = f.Time
 		err = o.w.Flush()

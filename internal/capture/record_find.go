@@ -321,28 +321,26 @@ func (rec *Recording) Find(q RecordQuery) *Found {
 // Next reads a packet. Its data is valid until the next call. The error is io.EOF
 // at the end; packets of segments that retention removed meanwhile are left out.
 func (f *Found) Next(to *Frame) error {
-	for {
-		for f.next < len(f.rec.segments) && (len(f.pending) == 0 || f.pending[0].time >= f.earliest[f.next]) {
-			if err := f.load(); err != nil {
-				return fmt.Errorf("finding recorded packets: %w", err)
-			}
+	for f.next < len(f.rec.segments) && (len(f.pending) == 0 || f.pending[0].time >= f.earliest[f.next]) {
+		if err := f.load(); err != nil {
+			return fmt.Errorf("finding recorded packets: %w", err)
 		}
-		if len(f.pending) == 0 {
-			return io.EOF
-		}
-		p := f.pending[0]
-		f.pending = f.pending[1:]
-		b, err := f.files[p.segment].block(p.offset)
-		if err == nil {
-			err = f.frame(b, &f.rec.segments[p.segment], to)
-		}
-		if err != nil {
-			return fmt.Errorf("recorded packet at %d of segment %s: %w", p.offset, f.rec.segments[p.segment].base, err)
-		}
-		f.number++
-		to.Number = f.number
-		return nil
 	}
+	if len(f.pending) == 0 {
+		return io.EOF
+	}
+	p := f.pending[0]
+	f.pending = f.pending[1:]
+	b, err := f.files[p.segment].block(p.offset)
+	if err == nil {
+		err = f.frame(b, &f.rec.segments[p.segment], to)
+	}
+	if err != nil {
+		return fmt.Errorf("recorded packet at %d of segment %s: %w", p.offset, f.rec.segments[p.segment].base, err)
+	}
+	f.number++
+	to.Number = f.number
+	return nil
 }
 
 // load adds the packets of the next segment to those that wait.

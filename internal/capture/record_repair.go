@@ -154,12 +154,9 @@ func repairSegment(dir, base, ext string) (*sealedSegment, *Repair) {
 	if err := errors.Join(f.Sync(), finishSegment(dir, base, index)); err != nil {
 		return fail(err)
 	}
-	at := &sealedSegment{base: base, size: scan.end + int64(len(index))}
+	at := &sealedSegment{base: base, size: scan.end + int64(len(index)), last: scan.built.last()}
 	if repair.Damaged {
 		at.size += repair.Cut
-	}
-	for i := range scan.built.conns {
-		at.last = max(at.last, scan.built.conns[i].last)
 	}
 	return at, repair
 }

@@ -60,9 +60,14 @@ type openSegment struct {
 	w       *Writer
 	head    int64 // length of what stands before the first packet
 	began   int64
+	latest  int64
 	flushed int64
 	lost    uint64 // of all, when it began
 }
+
+// recordFlush is how much is written at a time: in large pieces the file system
+// has the least to do.
+const recordFlush = 512 << 10
 
 // begin makes a new segment. r.mu is held, and none is open.
 func (r *Recorder) begin(at int64) error {
@@ -85,6 +90,7 @@ func (r *Recorder) begin(at int64) error {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("beginning segment %s: %w", base, err)
 	}
+	o.w.full = recordFlush
 	r.number++
 	o.number, o.head = uint32(r.number), o.w.Offset()
 	r.open = o
@@ -203,11 +209,7 @@ func (r *Recorder) seal(o *openSegment) {
 	}
 	meta := indexMeta{size: o.file.n, sample: r.cfg.SampleRate, cutoff: r.cfg.Cutoff, lost: r.stats.Lost - o.lost}
 	// It counts for the bounds from now on.
-	last := o.began
-	for i := range built.conns {
-		last = max(last, built.conns[i].last)
-	}
-	r.sealed = append(r.sealed, sealedSegment{base: o.base, size: o.file.n + built.size(), last: last})
+	r.sealed = append(r.sealed, sealedSegment{base: o.base, size: o.file.n + built.size(), last: max(o.began, o.latest)})
 	r.wg.Go(func() {
 		err := sealSegment(r.dir, o, built.encode(meta))
 		built.reset()

@@ -357,19 +357,28 @@ func TestRecorderCutoff(t *testing.T) {
 	}{
 		{"no limit", Cutoff{}, []pkt{{false, ACK, 1, 9, true}, {false, ACK, 10, 9, true}}},
 		{"packets", Cutoff{Packets: 2}, []pkt{
-			{false, SYN, 100, 0, true}, {true, SYN | ACK, 500, 0, true},
-			{false, ACK, 101, 0, true}, {false, ACK, 101, 10, false}, {false, ACK, 111, 10, false},
-			{true, ACK, 501, 0, true}, {true, ACK, 501, 10, false},
+			{false, SYN, 100, 0, true},
+			{true, SYN | ACK, 500, 0, true},
+			{false, ACK, 101, 0, true},
+			{false, ACK, 101, 10, false},
+			{false, ACK, 111, 10, false},
+			{true, ACK, 501, 0, true},
+			{true, ACK, 501, 10, false},
 			{false, ACK, 101, 10, true}, // a retransmission
 			{false, ACK, 111, 20, true}, // one with new data behind
 			{false, ACK, 131, 10, false},
 			{false, ACK, 140, 0, true}, // a keep-alive
 			{false, ACK, 141, 0, false},
-			{true, ACK | RST, 511, 0, true}, {false, ACK | FIN, 141, 5, true},
+			{true, ACK | RST, 511, 0, true},
+			{false, ACK | FIN, 141, 5, true},
 			{false, ACK | FIN, 141, 5, true},
 			// A new connection of the same ends.
-			{false, SYN, 9000, 0, true}, {false, SYN, 9000, 0, true}, {false, ACK, 9001, 1, false},
-			{true, SYN | ACK, 77, 0, true}, {true, ACK, 78, 5, true}, {true, ACK, 83, 5, false},
+			{false, SYN, 9000, 0, true},
+			{false, SYN, 9000, 0, true},
+			{false, ACK, 9001, 1, false},
+			{true, SYN | ACK, 77, 0, true},
+			{true, ACK, 78, 5, true},
+			{true, ACK, 83, 5, false},
 		}},
 		{"bytes", Cutoff{Bytes: 15}, []pkt{
 			{false, ACK, 1, 10, true}, {false, ACK, 11, 10, true}, {false, ACK, 21, 10, false}, {true, ACK, 1, 10, true},
@@ -426,26 +435,26 @@ func TestRecorderCutoff(t *testing.T) {
 }
 
 func TestConnTableForgets(t *testing.T) {
-	table := newConnTable(8)
+	table := newConnTable(8, true)
 	key := func(i int) *connKey {
 		var k connKey
 		binary.BigEndian.PutUint32(k[:], uint32(i))
 		return &k
 	}
 	for i := range 1000 {
-		c, _ := table.get(key(i))
+		_, c, _ := table.get(key(i))
 		c.packets[0] = uint32(i)
 		// One that is used all the time stays.
-		busy, isNew := table.get(key(1 << 20))
+		_, busy, isNew := table.get(key(1 << 20))
 		if isNew != (i == 0) || busy.packets[0] != uint32(i) {
 			t.Fatalf("round %d: new %v, %d packets", i, isNew, busy.packets[0])
 		}
 		busy.packets[0]++
-		if n := len(table.young.states) + len(table.old.states); n > 8 {
+		if n := len(table.young.entries) + len(table.old.entries) - table.moved; n > 8 {
 			t.Fatalf("%d connections in memory", n)
 		}
 	}
-	if c, isNew := table.get(key(3)); !isNew || c.packets[0] != 0 {
+	if _, c, isNew := table.get(key(3)); !isNew || c.packets[0] != 0 {
 		t.Errorf("an old connection is still there: %+v", c)
 	}
 	if table.forgotten == 0 {

@@ -11,7 +11,7 @@ import (
 // of sockaddr_ll. They are read by offset, so that each length is checked against
 // the memory before it is used.
 const (
-	// struct tpacket_block_desc
+	// struct tpacket_block_desc.
 	offBlockVersion = 0
 	offBlockStatus  = 8
 	offBlockPackets = 12
@@ -19,7 +19,7 @@ const (
 	offBlockLen     = 20
 	blockHeader     = 48
 
-	// struct tpacket3_hdr
+	// struct tpacket3_hdr.
 	offPktNext    = 0
 	offPktSec     = 4
 	offPktNsec    = 8
@@ -31,7 +31,7 @@ const (
 	offPktVLANTID = 36
 	pktHeader     = 48
 
-	// struct sockaddr_ll, after tpacket3_hdr
+	// struct sockaddr_ll, after tpacket3_hdr.
 	offSLLProtocol = pktHeader + 2
 	offSLLIndex    = pktHeader + 4
 	offSLLHardware = pktHeader + 8

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
@@ -26,6 +25,8 @@ type ring struct {
 	// skipLooped leaves out sent frames of loopback interfaces.
 	skipLooped bool
 	skipped    uint64
+	// blocks counts those that were given back.
+	blocks int
 	// loopback and down tell of the interface.
 	loopback, down bool
 }
@@ -96,6 +97,7 @@ func (r *ring) peek() (bool, error) {
 		if !ok {
 			atomic.StoreUint32(r.status(), unix.TP_STATUS_KERNEL)
 			r.open = false
+			r.blocks++
 			if r.cur++; r.cur*r.size == len(r.mem) {
 				r.cur = 0
 			}
@@ -118,15 +120,4 @@ func (r *ring) peek() (bool, error) {
 func (r *ring) take() error {
 	r.ready = false
 	return r.block.skip()
-}
-
-// wait blocks until one of the descriptors has something to say, at most for so
-// many milliseconds; -1 is for ever.
-func wait(fds []unix.PollFd, timeout int) error {
-	for {
-		_, err := unix.Poll(fds, timeout)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

@@ -35,6 +35,7 @@ type WriterOptions struct {
 type Writer struct {
 	dst     io.Writer
 	buf     []byte
+	full    int   // length of buf from which it goes out
 	written int64 // before buf
 	err     error
 
@@ -52,7 +53,7 @@ const pcapSnapLen = MaxFrame
 
 // NewWriter begins a file.
 func NewWriter(w io.Writer, o WriterOptions) (*Writer, error) {
-	wr := &Writer{dst: w, format: o.Format, buf: make([]byte, 0, flushSize+4096)}
+	wr := &Writer{dst: w, format: o.Format, buf: make([]byte, 0, flushSize+4096), full: flushSize}
 	if o.Format == FormatPcapng {
 		wr.section(&o.Section)
 	}
@@ -180,7 +181,7 @@ func (w *Writer) Flush() error {
 }
 
 func (w *Writer) flushFull() error {
-	if len(w.buf) < flushSize {
+	if len(w.buf) < w.full {
 		return nil
 	}
 	return w.flush()
