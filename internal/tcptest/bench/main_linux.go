@@ -51,10 +51,11 @@ var figures = []figure{
 	{section{"P4", "Short connections"}, true, measureStorm},
 	{section{"P5", "Filter"}, false, measureFilter},
 	{section{"P6", "Analysis of a capture"}, true, measureAnalyze},
+	{section{"P11", "Recorder"}, true, measureRecord},
 }
 
 func main() {
-	if code, is := tcptest.PlayRole(tcptest.Role{Name: "build capture", Run: buildCaptureRole}); is {
+	if code, is := tcptest.PlayRole(append(recordRoles(), tcptest.Role{Name: "build capture", Run: buildCaptureRole})...); is {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
@@ -116,7 +117,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.full, "full", false, "P1: 100,000 sockets too")
 	fs.IntVar(&o.reps, "reps", 7, "P1, P6: repetitions, of which the median counts")
 	fs.IntVar(&o.sockets, "sockets", 20000, "P2: sockets")
-	fs.DurationVar(&o.window, "window", 30*time.Second, "P2, P2b: how long to watch")
+	fs.DurationVar(&o.window, "window", 30*time.Second, "P2, P2b, P11: how long to watch")
 	fs.IntVar(&o.storm, "storm", 20000, "P4: connections")
 	fs.IntVar(&o.rate, "rate", 8000, "P4: connections a second, at most")
 	fs.StringVar(&o.benchtime, "benchtime", "1s", "P5: -benchtime of go test")

@@ -105,16 +105,24 @@ func start(ctx context.Context, out *os.File, argv ...string) (*program, error) 
 // threads together, by clock_gettime(2) on its own clock: /proc/PID/stat counts
 // in 10 ms.
 func (p *program) cpu() (time.Duration, error) {
-	// CPUCLOCK_SCHED of include/linux/posix-timers_types.h.
-	clock := int32(^p.cmd.Process.Pid<<3 | 2)
-	var ts unix.Timespec
-	if err := unix.ClockGettime(clock, &ts); err != nil {
+	d, err := cpuOfPID(p.cmd.Process.Pid)
+	if err != nil {
 		select {
 		case <-p.done:
 			return 0, fmt.Errorf("%s ended: %w: %.300s", p.cmd.Path, errors.Join(p.err, err), p.stderr.String())
 		default:
 			return 0, fmt.Errorf("processor time of %s: %w", p.cmd.Path, err)
 		}
+	}
+	return d, nil
+}
+
+func cpuOfPID(pid int) (time.Duration, error) {
+	// CPUCLOCK_SCHED of include/linux/posix-timers_types.h.
+	clock := int32(^pid<<3 | 2)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(clock, &ts); err != nil {
+		return 0, err
 	}
 	return time.Duration(ts.Nano()), nil
 }
