@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -20,77 +19,51 @@ type feedMsg struct {
 // intervalSteps are how often the screen takes a new snapshot.
 var intervalSteps = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}
 
-const (
-	// readerBuffer is how many events wait for us before they are counted
-	// instead of kept; maxPending how many wait for the next look.
-	readerBuffer = 1 << 15
-	maxPending   = 1 << 15
-)
-
-// pending gathers events until the next look.
-type pending struct {
-	mu      sync.Mutex
-	events  []tcp.Event
-	skipped uint64
-}
-
-func (p *pending) add(es []tcp.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	room := max(maxPending-len(p.events), 0)
-	if room < len(es) {
-		p.skipped += uint64(len(es) - room)
-		es = es[:room]
-	}
-	p.events = append(p.events, es...)
-}
-
-func (p *pending) take() (es []tcp.Event, skipped uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	es, skipped = p.events, p.skipped
-	p.events, p.skipped = nil, 0
-	return es, skipped
-}
+// readerBuffer is how many events wait for the next look before they are counted
+// instead of kept.
+const readerBuffer = 1 << 15
 
 // follow sends news of a view until ctx ends: snapshots at most once an interval,
-// events soon after they happened. All that it started has ended on return.
+// events soon after they happened.
 func follow(ctx context.Context, cfg *Config, intervals <-chan time.Duration, send func(feedMsg)) {
-	var p pending
 	sub := cfg.View.Subscribe(readerBuffer)
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		defer sub.Close()
-		var es []tcp.Event
-		for {
-			var err error
-			if es, err = sub.Next(ctx, es[:0]); err != nil {
-				return
-			}
-			p.add(es)
-		}
-	})
-	defer reader.Wait()
-
+	defer sub.Close()
+	// Events are looked for, not waited for: a snapshot and what led to it come
+	// together, and a host with nothing new wakes nobody.
+	at, stop := context.WithCancel(context.Background())
+	stop()
 	ticker := time.NewTicker(cfg.Poll)
 	defer ticker.Stop()
 	interval := intervalSteps[0]
-	var last feedMsg
-	var seq uint64
+	var (
+		events []tcp.Event
+		last   *tcp.Snapshot
+		status Status
+	)
 	for {
 		s := cfg.View.Snapshot()
+		for {
+			events, _ = sub.Next(at, events)
+			if newer := cfg.View.Snapshot(); newer != s {
+				s = newer
+				continue
+			}
+			break
+		}
 		msg := feedMsg{status: cfg.Status()}
 		// A pass more or less: those of the source are a second apart, about.
-		due := last.snap == nil || interval <= intervalSteps[0] || s.Time.Sub(last.snap.Time) >= interval-intervalSteps[0]/2
-		if s.Seq != seq && due {
-			msg.snap, seq = s, s.Seq
-			last.snap = s
+		due := last == nil || interval <= intervalSteps[0] || s.Time.Sub(last.Time) >= interval-intervalSteps[0]/2
+		if s.Seq != 0 && (last == nil || s.Seq != last.Seq) && due {
+			msg.snap, last = s, s
 		}
 		if interval <= intervalSteps[0] || msg.snap != nil {
-			msg.events, msg.skipped = p.take()
+			msg.events, events = events, nil
+		} else if n := len(events) - readerBuffer; n > 0 {
+			msg.skipped = uint64(n)
+			events = events[:readerBuffer]
 		}
-		if msg.snap != nil || len(msg.events) > 0 || msg.status != last.status {
-			last.status = msg.status
+		if msg.snap != nil || len(msg.events) > 0 || msg.status != status || msg.skipped > 0 {
+			status = msg.status
 			send(msg)
 		}
 		select {

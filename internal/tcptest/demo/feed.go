@@ -6,9 +6,7 @@ package demo
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -22,9 +20,9 @@ const booted = 9 * 24 * time.Hour
 
 // Feed is the host. It is a tcp.View.
 type Feed struct {
-	snap atomic.Pointer[tcp.Snapshot]
-
 	mu    sync.Mutex
+	snap  *tcp.Snapshot
+	news  chan struct{} // closed at the end of each second
 	now   tcp.Stamp
 	step  int
 	socks []*sock // in order of opening
@@ -32,6 +30,8 @@ type Feed struct {
 	seq   uint64
 	next  uint64 // id
 	subs  []*subscription
+	// events wait for the end of their second.
+	events []tcp.Event
 	// script is called at each step, before the sockets move.
 	script func(f *Feed, step int)
 }
@@ -53,14 +53,17 @@ type sock struct {
 
 // New returns a host with a script; Empty, Host and Many are some.
 func New(script func(f *Feed, step int)) *Feed {
-	f := &Feed{script: script, next: 1}
+	f := &Feed{script: script, next: 1, snap: &tcp.Snapshot{}, news: make(chan struct{})}
 	f.now = tcp.Stamp{Wall: Start.UnixNano(), Boot: int64(booted)}
-	f.snap.Store(&tcp.Snapshot{})
 	return f
 }
 
 // Snapshot returns the view as of the last step.
-func (f *Feed) Snapshot() *tcp.Snapshot { return f.snap.Load() }
+func (f *Feed) Snapshot() *tcp.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snap
+}
 
 // Step moves the time on by seconds, one at a time.
 func (f *Feed) Step(seconds int) {
@@ -158,9 +161,7 @@ func (f *Feed) close(s *sock) {
 func (f *Feed) emit(e tcp.Event) {
 	f.seq++
 	e.Seq, e.Time = f.seq, f.now
-	for _, s := range f.subs {
-		s.push(e)
-	}
+	f.events = append(f.events, e)
 }
 
 func (f *Feed) publish() {
@@ -181,10 +182,13 @@ func (f *Feed) publish() {
 		}
 	}
 	snap.Stats = st
-	f.snap.Store(snap)
+	f.snap = snap
 	for _, s := range f.subs {
-		s.wake()
+		s.queue = append(s.queue, f.events...)
 	}
+	f.events = f.events[:0]
+	close(f.news)
+	f.news = make(chan struct{})
 }
 
 // Lose tells of a loss, as a full ring does.
@@ -202,11 +206,10 @@ func (f *Feed) Now() tcp.Stamp {
 	return f.now
 }
 
-// subscription is a reader's queue of events.
+// subscription is a reader's queue of events, guarded by the feed's lock: a
+// snapshot and the events that led to it come together.
 type subscription struct {
 	feed  *Feed
-	ready chan struct{}
-	mu    sync.Mutex
 	queue []tcp.Event
 }
 
@@ -214,39 +217,27 @@ type subscription struct {
 func (f *Feed) Subscribe(int) tcp.Subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := &subscription{feed: f, ready: make(chan struct{}, 1)}
+	s := &subscription{feed: f}
 	f.subs = append(f.subs, s)
 	return s
-}
-
-func (s *subscription) push(e tcp.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue = append(s.queue, e)
-}
-
-func (s *subscription) wake() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
 }
 
 // Next implements tcp.Subscription.
 func (s *subscription) Next(ctx context.Context, dst []tcp.Event) ([]tcp.Event, error) {
 	for {
-		s.mu.Lock()
+		s.feed.mu.Lock()
+		news := s.feed.news
 		if len(s.queue) > 0 {
 			dst = append(dst, s.queue...)
 			s.queue = nil
-			s.mu.Unlock()
+			s.feed.mu.Unlock()
 			return dst, nil
 		}
-		s.mu.Unlock()
+		s.feed.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return dst, io.EOF
-		case <-s.ready:
+			return dst, ctx.Err()
+		case <-news:
 		}
 	}
 }

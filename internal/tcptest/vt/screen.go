@@ -178,18 +178,25 @@ func (s *Screen) Text() string {
 	return b.String()
 }
 
-// Styled is Text with the parameters of SGR in ⟨⟩ wherever the style changes.
+// Styled is Text with the parameters of SGR in ⟨⟩ wherever the style changes. Of
+// a blank only what can be seen counts: programs choose the rest as it suits them.
 func (s *Screen) Styled() string {
 	var b strings.Builder
 	for _, line := range s.Cells() {
 		end := len(line)
-		for end > 0 && line[end-1] == (Cell{' ', plain}) {
+		for end > 0 && line[end-1].invisible() {
 			end--
 		}
 		last := plain
 		for _, c := range line[:end] {
 			if c.Rune == 0 {
 				continue
+			}
+			if c.Rune == ' ' && !c.Style.Underline && !c.Style.Reverse {
+				c.Style.FG, c.Style.Bold, c.Style.Faint, c.Style.Italic = last.FG, last.Bold, last.Faint, last.Italic
+				if last.Underline || last.Reverse {
+					c.Style = Style{FG: Default, BG: c.Style.BG}
+				}
 			}
 			if c.Style != last {
 				b.WriteString("⟨" + c.Style.String() + "⟩")
@@ -200,6 +207,11 @@ func (s *Screen) Styled() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// invisible reports whether nothing of the cell can be seen.
+func (c Cell) invisible() bool {
+	return c.Rune == ' ' && c.Style.BG == Default && !c.Style.Underline && !c.Style.Reverse
 }
 
 // String is the parameters of SGR; empty is the plain style.
