@@ -18,17 +18,17 @@ var recordColumns = buildRecordColumns()
 
 // Tags of columns that engines and queries treat specially.
 const (
-	TagKind        = 1
-	TagTime        = 2
-	TagSince       = 3
-	TagID          = 5
-	TagHost        = 7
-	TagService     = 30
-	TagRemoteIP    = 22
-	TagDuration    = 63
-	tagDeltas      = 200
-	tagPackets     = 300
-	maxPacketsTags = 100
+	TagKind     = 1
+	TagTime     = 2
+	TagSince    = 3
+	TagID       = 5
+	TagHost     = 7
+	TagService  = 30
+	TagRemoteIP = 22
+	TagOpened   = 61
+	TagDuration = 63
+	tagDeltas   = 200
+	tagPackets  = 300
 )
 
 func buildRecordColumns() []Column[Record] {
@@ -187,7 +187,7 @@ func lifeColumns() []Column[Record] {
 				}
 			},
 		},
-		field(61, "opened", Time, Rising, func(r *Record, v uint64) { r.conn().Opened.Wall = int64(v) }),
+		field(TagOpened, "opened", Time, Rising, func(r *Record, v uint64) { r.conn().Opened.Wall = int64(v) }),
 		field(62, "opened_exact", Bool, Repeated, func(r *Record, v uint64) { r.conn().OpenedExact = v != 0 }),
 		// The boot clock is not kept, only how far it went: an origin is made up.
 		field(TagDuration, "duration_us", Uint64, Varied, func(r *Record, v uint64) {

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"time"
-
-	"github.com/viewtcp/viewtcp/internal/tcp"
-)
+import "github.com/viewtcp/viewtcp/internal/tcp"
 
 // RecordKind says why a row of a connection was written.
 type RecordKind uint8
@@ -134,16 +130,27 @@ func (r *Record) Delta(i int) (v uint64, ok bool) {
 }
 
 // Start is the first moment that the connection is known to have been open, by
-// this row alone: its opening, reckoned back from Time on the clock that does not
-// jump, or else Since, or else Time.
+// this row alone: its opening, or else Since, or else Time.
 func (r *Record) Start() int64 {
 	if d, ok := r.Conn.Duration(); ok {
-		return r.Time - d.Truncate(time.Microsecond).Nanoseconds()
+		return StartOf(r.Time, r.Conn.Opened.Wall, d.Microseconds())
 	}
 	if r.Since != 0 {
 		return r.Since
 	}
 	return r.Time
+}
+
+// StartOf is when a connection was opened, given the time of a row and its fields
+// opened and duration_us: the opening, unless the clock was set in between. Then
+// it is reckoned back from time, on the clock that does not jump.
+func StartOf(time, opened, durationMicros int64) int64 {
+	const second = 1_000_000_000
+	start := time - durationMicros*1000
+	if d := opened - start; -second < d && d < second && opened <= time {
+		return opened
+	}
+	return start
 }
 
 // Parts says which parts of its columns the row has.

@@ -173,7 +173,7 @@ type pooledEncoder struct {
 }
 
 func (e *Engine) encode(b *store.Batch) ([]byte, error) {
-	enc := encoders.Get().(*pooledEncoder) //nolint:errcheck // the pool's own type
+	enc := encoders.Get().(*pooledEncoder)
 	defer encoders.Put(enc)
 	var err error
 	if enc.buf, err = enc.append(enc.buf[:0], b); err != nil {

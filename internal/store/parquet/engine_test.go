@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
 )
 
-var testBegin = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+var testBegin = storetest.Begin
 
 // testConfig is a configuration that does nothing by itself in the time of a
 // test.

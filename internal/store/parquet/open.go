@@ -47,12 +47,12 @@ func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err
 		}
 	}
 	// Backwards: the first row met is the last one.
-	for i := len(ids.nums) - 1; i >= 0; i-- {
-		done, ok := seen[ids.nums[i]]
+	for i, v := range slices.Backward(ids.nums) {
+		done, ok := seen[v]
 		if !ok || done {
 			continue
 		}
-		seen[ids.nums[i]] = true
+		seen[v] = true
 		if kinds.codes[i] != end {
 			rows = append(rows, uint32(i))
 		}

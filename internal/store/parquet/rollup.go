@@ -59,10 +59,21 @@ func (r *roller) load(src source) error {
 		v    **vec
 		name string
 	}{
-		{&r.time, "time"}, {&r.host, "host"}, {&r.service, "service"}, {&r.process, "process"},
-		{&r.direction, "direction"}, {&r.localPort, "local_port"}, {&r.remotePort, "remote_port"},
-		{&r.country, "country"}, {&r.asn, "asn"}, {&r.remote, "remote_ip"}, {&r.kind, "kind"},
-		{&r.reason, "close_reason"}, {&r.rtt, "rtt_us"}, {&r.duration, "duration_us"}, {&r.handshake, "handshake_us"},
+		{&r.time, "time"},
+		{&r.host, "host"},
+		{&r.service, "service"},
+		{&r.process, "process"},
+		{&r.direction, "direction"},
+		{&r.localPort, "local_port"},
+		{&r.remotePort, "remote_port"},
+		{&r.country, "country"},
+		{&r.asn, "asn"},
+		{&r.remote, "remote_ip"},
+		{&r.kind, "kind"},
+		{&r.reason, "close_reason"},
+		{&r.rtt, "rtt_us"},
+		{&r.duration, "duration_us"},
+		{&r.handshake, "handshake_us"},
 	} {
 		if err := fill(f.v, f.name); err != nil {
 			return err

@@ -368,8 +368,8 @@ func (e *Engine) readBack(f file, ft *footer, info *segmentInfo) error {
 
 // firstStarts finds the least start of the connections of each part.
 func firstStarts(t *table, src source, parts []*part) error {
-	var v [3]*vec
-	for i, tag := range [...]uint16{store.TagTime, store.TagSince, store.TagDuration} {
+	var v [4]*vec
+	for i, tag := range [...]uint16{store.TagTime, store.TagSince, store.TagOpened, store.TagDuration} {
 		c := t.column(tag)
 		scratch := new(vec)
 		scratch.reset(c.typ)
@@ -381,18 +381,18 @@ func firstStarts(t *table, src source, parts []*part) error {
 	for _, p := range parts {
 		p.Start = int64(1<<63 - 1)
 		for _, row := range p.order {
-			p.Start = min(p.Start, startOf(v[0], v[1], v[2], int(row)))
+			p.Start = min(p.Start, startOf(v[0], v[1], v[2], v[3], int(row)))
 		}
 	}
 	return nil
 }
 
 // startOf is store.Record.Start of a row.
-func startOf(time, since, duration *vec, row int) int64 {
+func startOf(time, since, opened, duration *vec, row int) int64 {
 	t := int64(time.nums[row])
 	switch {
 	case duration.known[row]:
-		return t - int64(duration.nums[row])*1000
+		return store.StartOf(t, int64(opened.nums[row]), int64(duration.nums[row]))
 	case since.known[row]:
 		return int64(since.nums[row])
 	default:

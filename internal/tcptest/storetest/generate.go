@@ -216,9 +216,10 @@ func (g *Generator) short(now int64) store.Record {
 	names.Country, names.ASN, names.ASOrg = p.country, p.asn, p.org
 	if r.direction == tcp.Outbound {
 		c.LocalPort, c.RemotePort = c.RemotePort, r.port
-		if r.port == 443 {
+		switch r.port {
+		case 443:
 			names.SNI, names.ALPN = p.host, "h2,http/1.1"
-		} else if r.port == 80 {
+		case 80:
 			names.HTTPHost = p.host
 		}
 	}
@@ -315,4 +316,25 @@ func (g *Generator) continueLong(now int64) store.Record {
 	l.due = now + 5*store.Minute
 	g.long = append(g.long, l)
 	return rec
+}
+
+// Begin is a day for tests.
+var Begin = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// AddPackets gives every other record numbers of packets.
+func AddPackets(recs []store.Record) {
+	for i := range recs {
+		if i%2 == 0 {
+			continue
+		}
+		n := uint32(i)
+		c := *recs[i].Conn
+		c.Packets = &tcp.PacketStats{
+			Packets: [2]uint64{uint64(n) + 5, uint64(n) + 3}, WireBytes: [2]uint64{uint64(n) * 900, 7},
+			Retransmissions: [2]uint32{n % 3, 0}, SYNs: [2]uint32{1, 1}, RTTSamples: [2]uint32{n % 2, 1},
+			RTTMin: [2]uint32{0, 90}, RTTP95: [2]uint32{n, 200}, IdleMax: [2]uint64{uint64(n) << 33, 1},
+			InitialRTT: n, ConnState: "SF", History: "ShADadFf", Completeness: 31, Flags: 0x1b,
+		}
+		recs[i].Conn = &c
+	}
 }
