@@ -197,12 +197,18 @@ func (c *captureFlags) liveConfig(f *filter.Filter) capture.LiveConfig {
 	case c.onlyRecords():
 		cfg.Snaplen = recordSnaplen
 	}
+	if c.onlyRecords() {
+		cfg.BlockTimeout = recordBlock
+	}
 	if c.ringBytes != 0 {
 		cfg.RingBytes = c.ringBytes
 		cfg.BlockBytes = min(cfg.BlockBytes, 1<<(bits.Len(uint(c.ringBytes))-3))
 	}
 	return cfg
 }
+
+// recordBlock is the same where packets go to a recording and nowhere else.
+const recordBlock = 100 * time.Millisecond
 
 // onlyRecords reports whether nothing needs more than headers.
 func (c *captureFlags) onlyRecords() bool {

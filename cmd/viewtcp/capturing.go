@@ -25,6 +25,8 @@ type capturing struct {
 	// kernel is the filter that the kernel gets; nil is every frame.
 	kernel *filter.Filter
 	match  filter.PacketPredicate
+	// light says that nobody asks for what the analysis tells.
+	light bool
 	// needsConn says that the filter asks for more than a packet has.
 	needsConn bool
 	ids       tcp.IDs
@@ -82,6 +84,7 @@ func newCapturing(e env, c *captureFlags, f *filter.Filter) *capturing {
 		// packets are needed.
 		p.kernel = f.Symmetric()
 	}
+	p.light = c.onlyRecords() && !p.needsConn
 	if f.MatchesAll() && p.kernel == nil {
 		p.match = nil
 	}
@@ -132,7 +135,11 @@ func (p *capturing) readAll(ctx context.Context) error {
 	for _, s := range p.spaces {
 		go func() { ended <- p.read(s) }()
 	}
-	ticker := time.NewTicker(tickEvery)
+	every := tickEvery
+	if p.light {
+		every *= 5 // nobody waits for output
+	}
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	var errs []error
 	interrupted, enough := ctx.Done(), p.enough
@@ -207,7 +214,9 @@ func (p *capturing) tick() {
 	now := time.Now().UnixNano()
 	p.release(now)
 	for _, s := range p.spaces {
-		s.analyzer.Advance(now)
+		if s.analyzer != nil {
+			s.analyzer.Advance(now)
+		}
 	}
 	p.flush()
 	if p.recorder != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -82,7 +81,7 @@ func (o *captureOutput) path(n int) string {
 
 // open begins the next file.
 func (o *captureOutput) open() error {
-	var dst io.Writer = o.p.e.stdout
+	dst := o.p.e.stdout
 	if o.p.c.write != "-" {
 		o.number++
 		path := o.path(o.number)

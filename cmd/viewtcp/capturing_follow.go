@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -70,16 +71,15 @@ func (p *capturing) follow() (end func() error) {
 // ready says that packets are captured and, if source is not empty, find their
 // processes.
 func (p *capturing) ready(source string) {
-	s := "capturing on "
-	for i, at := range p.spaces[0].live.Interfaces() {
-		if i > 0 {
-			s += ", "
-		}
-		s += at.Name + " (" + at.Link.String() + ")"
+	var names []string
+	for _, at := range p.spaces[0].live.Interfaces() {
+		name := at.Name + " (" + at.Link.String() + ")"
 		if !at.Up {
-			s += ", which is down,"
+			name += ", which is down,"
 		}
+		names = append(names, name)
 	}
+	s := "capturing on " + strings.Join(names, ", ")
 	if n := len(p.spaces); n > 1 {
 		s += " of " + strconv.Itoa(n) + " network namespaces"
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // frame takes in the frame of a namespace. p.mu is held.
@@ -17,8 +18,12 @@ func (p *capturing) frame(s *space) {
 	now := time.Now().UnixNano()
 	var j *joined
 	if s.whole.Decode(&s.frame, &s.segment) == capture.TCP {
-		s.analyzer.Add(&s.segment, &s.verdict)
-		j = p.joinedOf(s)
+		if p.light {
+			j = p.lightOf(s)
+		} else {
+			s.analyzer.Add(&s.segment, &s.verdict)
+			j = p.joinedOf(s)
+		}
 		p.look(j, s.segment.Time, now)
 	} else {
 		p.counts.notTCP++
@@ -48,18 +53,21 @@ func (p *capturing) joinedOf(s *space) *joined {
 	}
 	j := s.joined[v.Stream]
 	if j == nil {
-		syn := s.segment.Flags&(capture.SYN|capture.ACK) == capture.SYN
-		j = &joined{
-			space: s, stream: v.Stream, number: p.streams, tuple: v.Conn.Tuple, first: s.segment.Time, syn: syn,
-			conn: v.Conn, settled: p.c.noProcess, looped: v.Conn.Tuple.Local.IsLoopback() || p.loopback(s),
-			iface: p.interfaceName(s),
-		}
-		j.sent = syn && (j.looped || s.own[j.tuple.Local])
+		j = &joined{stream: v.Stream, number: p.streams, conn: v.Conn}
+		p.begin(j, s, v.Conn.Tuple, s.segment.Flags&(capture.SYN|capture.ACK) == capture.SYN)
+		j.iface = p.interfaceName(s)
 		p.streams++
 		s.joined[v.Stream] = j
 	}
 	s.last = j
 	return j
+}
+
+// begin fills in what the first packet tells of a connection.
+func (p *capturing) begin(j *joined, s *space, t tcp.Tuple, syn bool) {
+	j.space, j.tuple, j.first, j.syn, j.settled = s, t, s.segment.Time, syn, p.c.noProcess
+	j.looped = t.Local.IsLoopback() || p.loopback(s)
+	j.sent = syn && (j.looped || s.own[t.Local])
 }
 
 // look brings the sockets of a connection up to date.

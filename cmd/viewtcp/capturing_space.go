@@ -24,6 +24,7 @@ type space struct {
 	base     uint32
 	analyzer *analysis.Analyzer
 	joined   map[uint32]*joined
+	light    lightConns // instead of the two, where nothing is analysed
 	last     *joined
 	names    map[uint32]string // of interfaces, by their index
 	own      map[tcp.Addr]bool // addresses of the interfaces
@@ -98,7 +99,9 @@ func (p *capturing) analyze(s *space) {
 		cfg.ClosedTimeout = 2 * time.Second // after which it is printed
 	}
 	cfg.OnEnd = func(c *analysis.Conn) { p.ended(s, c) }
-	s.analyzer = analysis.New(cfg)
+	if !p.light {
+		s.analyzer = analysis.New(cfg)
+	}
 }
 
 // loopback reports whether the frame at hand came by an interface that leads back

@@ -138,7 +138,7 @@ func trackerWith(tb testing.TB, o tcp.Observation, closed *tcp.Stamp) *track.Tra
 // is certain, and else when it is.
 func TestJoiner(t *testing.T) {
 	start := tcp.Stamp{Wall: 1_700_000_000e9, Boot: 1000e9}
-	later := func(d time.Duration) tcp.Stamp { return start.Add(d) }
+	later := start.Add
 	tuple := tcp.Tuple{
 		Local: tcp.AddrFrom4([4]byte{192, 0, 2, 1}), Remote: tcp.AddrFrom4([4]byte{192, 0, 2, 2}), LocalPort: 40000, RemotePort: 443,
 	}
@@ -291,5 +291,42 @@ func TestExtcapArgs(t *testing.T) {
 		if got := strings.Join(extcapArgs(strings.Fields(args)), " "); got != want {
 			t.Errorf("%q became %q", args, got)
 		}
+	}
+}
+
+// TestLightConns: connections of one tuple are told apart by their SYNs, and what
+// is not used any more is forgotten.
+func TestLightConns(t *testing.T) {
+	p := &capturing{c: &captureFlags{noProcess: true}}
+	s := &space{}
+	a := tcp.Tuple{Local: tcp.AddrFrom4([4]byte{127, 0, 0, 1}), Remote: tcp.AddrFrom4([4]byte{127, 0, 0, 1}), LocalPort: 40000, RemotePort: 80}
+	at := func(t tcp.Tuple, f capture.Flags, seq uint32) *joined {
+		s.segment = capture.Segment{Tuple: t, Flags: f, Seq: seq}
+		return p.lightOf(s)
+	}
+	first := at(a, capture.SYN, 100)
+	for _, again := range []*joined{at(a.Reverse(), capture.SYN|capture.ACK, 7), at(a, capture.SYN, 100), at(a, capture.ACK, 101)} {
+		if again != first {
+			t.Error("a packet of the first is of another connection")
+		}
+	}
+	if first.tuple != a || !first.syn {
+		t.Errorf("%+v", first)
+	}
+	second := at(a, capture.SYN, 5000)
+	if second == first || at(a.Reverse(), capture.ACK, 8) != second {
+		t.Error("a SYN with another number is of the first connection")
+	}
+	for i := range 3 * maxLight {
+		b := a
+		b.Remote[0] = 1
+		b.LocalPort, b.RemotePort = uint16(i), uint16(i>>16)
+		at(b, capture.ACK, 1)
+		if i%1000 == 0 && at(a, capture.ACK, 102) != second {
+			t.Fatalf("in use, and forgotten after %d others", i)
+		}
+	}
+	if n := len(s.light.young) + len(s.light.old); n > 2*maxLight {
+		t.Errorf("%d are remembered", n)
 	}
 }

@@ -115,8 +115,14 @@ func TestListener(t *testing.T) {
 		netns uint32
 		want  uint64
 	}{
-		{one, 80, ns1, 1}, {tcp.AddrFrom4([4]byte{192, 0, 2, 9}), 80, ns1, 0}, {one, 81, ns1, 2}, {six, 81, ns1, 0},
-		{one, 82, ns1, 3}, {six, 82, ns1, 3}, {one, 80, ns2, 0}, {one, 83, ns1, 0},
+		{one, 80, ns1, 1},
+		{tcp.AddrFrom4([4]byte{192, 0, 2, 9}), 80, ns1, 0},
+		{one, 81, ns1, 2},
+		{six, 81, ns1, 0},
+		{one, 82, ns1, 3},
+		{six, 82, ns1, 3},
+		{one, 80, ns2, 0},
+		{one, 83, ns1, 0},
 	} {
 		c := b.track.Listener(tt.local, tt.port, tt.netns)
 		if got := c != nil; got != (tt.want != 0) || got && c.Cookie != tt.want {
