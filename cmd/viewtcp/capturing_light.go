@@ -36,7 +36,7 @@ func ordered(t tcp.Tuple) tcp.Tuple {
 func (p *capturing) lightOf(s *space) *joined {
 	seg, l := &s.segment, &s.light
 	syn := seg.Flags&(capture.SYN|capture.ACK) == capture.SYN
-	if c := l.last; c != nil && (c.tuple == seg.Tuple || c.tuple == seg.Tuple.Reverse()) && !(syn && c.isn != seg.Seq) {
+	if c := l.last; c != nil && (c.tuple == seg.Tuple || c.tuple == seg.Tuple.Reverse()) && (!syn || c.isn == seg.Seq) {
 		return &c.joined
 	}
 	key := ordered(seg.Tuple)
