@@ -114,7 +114,7 @@ var owners = []owner{
 	{path: "github.com/spf13/cobra", by: []string{"cmd/viewtcp"}, why: "only cmd reads flags"},
 	{path: "github.com/spf13/pflag", by: []string{"cmd/viewtcp"}, why: "only cmd reads flags"},
 	{path: "go.yaml.in/yaml/v3", by: []string{"cmd/viewtcp"}, why: "only cmd reads configuration"},
-	{path: "github.com/mattn/go-runewidth", by: []string{"internal/output", "internal/tui"}, why: "only what prints measures text"},
+	{path: "github.com/mattn/go-runewidth", by: []string{"internal/output", "internal/text", "internal/tui", "internal/tcptest"}, why: "only what prints measures text"},
 	{path: "golang.org/x/term", by: []string{"cmd/viewtcp", "internal/tui"}, why: "only cmd knows of a terminal"},
 	{path: "golang.org/x/sys/unix", by: append([]string{"cmd/viewtcp", "internal/wire"}, osPackages...), why: "system calls stay at the edge; wire asks who its peer is"},
 	{path: "golang.org/x/sys/windows", by: []string{"cmd/viewtcp", "internal/osnet"}, why: "system calls stay at the edge", planned: true},

@@ -55,6 +55,7 @@ func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	//nolint:usetesting // children of the browser write into it after the test
 	profile, err := os.MkdirTemp("", "viewtcp-chromium-")
 	if err != nil {
 		t.Fatal(err)

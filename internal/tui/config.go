@@ -77,7 +77,7 @@ func DefaultConfig() Config {
 		Status:        func() Status { return Status{} },
 		FilterOptions: func() filter.Options { return filter.Options{} },
 		Colors:        Colors256,
-		Poll:          100 * time.Millisecond,
+		Poll:          200 * time.Millisecond,
 		FPS:           10,
 	}
 }

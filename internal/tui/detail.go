@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,8 +115,8 @@ func (d *detail) drawIdentity(m *Model, c *canvas, conn *tcp.Conn) {
 		return
 	}
 	chain := make([]string, 0, len(d.parents)+1)
-	for i := len(d.parents) - 1; i >= 0; i-- {
-		chain = append(chain, d.parents[i].Name+"["+strconv.Itoa(int(d.parents[i].PID))+"]")
+	for _, v := range slices.Backward(d.parents) {
+		chain = append(chain, v.Name+"["+strconv.Itoa(int(v.PID))+"]")
 	}
 	c.str(sDim, "   "+strings.Join(append(chain, ""), " › "))
 	c.str(sNormal, processLabel(conn))
@@ -238,8 +239,8 @@ var sparkTitles = [numSeries]struct {
 	{"RX/s", sReceive, rateText},
 	{"TX/s", sSend, rateText},
 	{"RTT", sAccent, microsText},
-	{"CWND", sGood, func(n uint64) string { return countText(n) }},
-	{"RETR", sWarn, func(n uint64) string { return countText(n) }},
+	{"CWND", sGood, countText[uint64]},
+	{"RETR", sWarn, countText[uint64]},
 }
 
 func (d *detail) drawSparklines(m *Model, c *canvas) {
@@ -258,13 +259,13 @@ func (d *detail) drawSparklines(m *Model, c *canvas) {
 	for i := range sparkTitles {
 		s := &sparkTitles[i]
 		values = h.values(values[:0], i)
-		latest, any := 0.0, false
+		latest, known := 0.0, false
 		for _, v := range values {
-			if v == v { // known
-				latest, any = v, true
+			if v == v { // not NaN
+				latest, known = v, true
 			}
 		}
-		if !any {
+		if !known {
 			continue
 		}
 		at := (n % columns) * cellWidth

@@ -159,20 +159,20 @@ var stateLine = []tcp.State{
 func (m *Model) drawFooter(c *canvas) {
 	t := &m.live.totals
 	c.str(sBar, " ")
-	any := false
+	some := false
 	for _, s := range stateLine {
 		n := t.states[s]
 		if n == 0 {
 			continue
 		}
-		if any {
+		if some {
 			c.str(sBarDim, "  ")
 		}
-		any = true
+		some = true
 		c.str(sBarDim, s.String()+" ")
 		c.str(sBar, countText(n))
 	}
-	if !any {
+	if !some {
 		c.str(sBarDim, "waiting for the first look at the sockets")
 	}
 	if t.lo > 0 {
@@ -233,8 +233,14 @@ func (m *Model) hints(c *canvas) {
 		a action
 		t string
 	}{
-		{actHelp, "help"}, {actFilter, "filter"}, {actOpen, "details"}, {actGroup, "groups"}, {actFreeze, "freeze"},
-		{actSortNext, "sort"}, {actColumns, "columns"}, {actClose, "close"},
+		{actHelp, "help"},
+		{actFilter, "filter"},
+		{actOpen, "details"},
+		{actGroup, "groups"},
+		{actFreeze, "freeze"},
+		{actSortNext, "sort"},
+		{actColumns, "columns"},
+		{actClose, "close"},
 	}
 	switch m.view {
 	case viewGroups:
@@ -247,12 +253,10 @@ func (m *Model) hints(c *canvas) {
 		as = as[:2]
 	case viewDetail:
 		as = as[:1:1]
-		for _, h := range []struct {
+		as = append(as, []struct {
 			a action
 			t string
-		}{{actBack, "back"}, {actDetailCapture, "packets"}, {actDetailCopy, "copy"}, {actDetailClose, "close"}} {
-			as = append(as, h)
-		}
+		}{{actBack, "back"}, {actDetailCapture, "packets"}, {actDetailCopy, "copy"}, {actDetailClose, "close"}}...)
 	default:
 	}
 	width, n := 1, 0

@@ -222,7 +222,7 @@ func (m *Model) values(before, partial string) []string {
 func plainWord(v string) bool {
 	for i := range len(v) {
 		c := v[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-' || c == '/') {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' && c != '/' {
 			return false
 		}
 	}

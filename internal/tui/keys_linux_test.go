@@ -116,7 +116,7 @@ func TestKeys(t *testing.T) {
 			s.press("x")
 			s.gone("Everywhere")
 		},
-		actQuit: func(t *testing.T, s *session) { wantNil(t, s.quit("q")) },
+		actQuit: func(t *testing.T, s *session) { t.Helper(); wantNil(t, s.quit("q")) },
 		actNextView: func(_ *testing.T, s *session) {
 			s.press("\t")
 			s.until("BY PROCESS")
@@ -168,6 +168,7 @@ func TestKeys(t *testing.T) {
 			s.until("203.0.113.77:22")
 		},
 		actTheme: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("T")
 			s.until("theme light")
 			a.wantLayout(t, func(l Layout) bool { return l.Theme == "light" })
@@ -194,16 +195,19 @@ func TestKeys(t *testing.T) {
 			s.gone("Identity")
 		},
 		actSortNext: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("s")
 			s.until("PROCESS▴")
 			a.wantLayout(t, func(l Layout) bool { return l.Sort == "process" })
 		},
 		actSortReverse: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("3S")
 			s.until("REMOTE▾")
 			a.wantLayout(t, func(l Layout) bool { return l.Reverse && l.Sort == "remote" })
 		},
 		actColumns: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("c")
 			s.until("Space chooses")
 			s.press("mss")
@@ -221,6 +225,7 @@ func TestKeys(t *testing.T) {
 		},
 		actGroup: func(_ *testing.T, s *session) { s.press("a"); s.until("BY PROCESS") },
 		actClose: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process sshd and state established\rK")
 			s.until("Close this socket?")
 			s.press("n")
@@ -236,11 +241,13 @@ func TestKeys(t *testing.T) {
 			s.until("not closed: destroying: permission denied")
 		},
 		actCopy: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process rsync\ry")
 			s.until("row copied")
 			s.clipboard("rsync\t28771\t203.0.113.77:22\t")
 		},
 		actDetailCopy: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process rsync\r\r")
 			s.until("Identity")
 			s.press("y")
@@ -248,6 +255,7 @@ func TestKeys(t *testing.T) {
 			s.clipboard("remote_ip: 203.0.113.77\n")
 		},
 		actExport: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process java\re")
 			s.until("Write 16 connections to a file")
 			s.until("viewtcp-20261122-140010.csv")
@@ -260,6 +268,7 @@ func TestKeys(t *testing.T) {
 			wantEqual(t, a.exported, "rows.jsonl")
 		},
 		actCapture: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process rsync\rw")
 			s.until("Packets (3)")
 			s.until("CAPTURING")

@@ -55,13 +55,14 @@ func (o *overview) reset() {
 
 // servicePort is the port that says what a connection is for: the server's.
 func servicePort(c *tcp.Conn) uint16 {
-	switch {
-	case c.Direction == tcp.Inbound || c.Direction == tcp.Listening:
+	switch c.Direction {
+	case tcp.Inbound, tcp.Listening:
 		return c.LocalPort
-	case c.Direction == tcp.Outbound:
+	case tcp.Outbound:
 		return c.RemotePort
+	default:
+		return min(c.LocalPort, c.RemotePort)
 	}
-	return min(c.LocalPort, c.RemotePort)
 }
 
 func (o *overview) happened(e *tcp.Event) {
@@ -147,7 +148,7 @@ func (o *overview) heat(m *Model, secs float64) {
 		if r.rx+r.tx == 0 || r.closed != 0 {
 			continue
 		}
-		if h := o.port(servicePort(r.conn)); h != nil {
+		if h := o.port(r.port); h != nil {
 			v := float64(r.rx+r.tx) * secs
 			h.bytes[at] += float32(v)
 			h.total += v
@@ -520,9 +521,9 @@ func (o *overview) drawHeat(c *canvas) {
 			}
 			v := float64(e.h.bytes[b%heatLen])
 			sum += v
-			st, any := heat(v, top)
+			st, hot := heat(v, top)
 			switch {
-			case any:
+			case hot:
 				c.str(st, string(heatRunes[st-sHeat1]))
 			case e.h.opened[b%heatLen] > 0:
 				c.str(sNew, "+")

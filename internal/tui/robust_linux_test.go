@@ -120,7 +120,7 @@ func TestHostileText(t *testing.T) {
 	})
 	harmless := func() {
 		t.Helper()
-		for _, line := range strings.Split(s.term.Screen.Text(), "\n") {
+		for line := range strings.SplitSeq(s.term.Screen.Text(), "\n") {
 			if i := strings.IndexFunc(line, text.Hostile); i >= 0 {
 				t.Errorf("%q", line)
 			}

@@ -39,6 +39,7 @@ type row struct {
 	life []lifeMark
 
 	rx, tx   uint64
+	port     uint16 // of the service
 	state    tcp.State
 	rank     rank
 	loopback bool
@@ -53,6 +54,10 @@ type lifeMark struct {
 	state tcp.State
 	at    tcp.Stamp
 }
+
+// chunkRows is how many rows are made at once. A chunk lives as long as one of its
+// rows, so it is not large.
+const chunkRows = 32
 
 // maxLife bounds the states kept of a connection.
 const maxLife = 16
@@ -88,8 +93,10 @@ type rowSet struct {
 	keep   bool
 	name   func(*tcp.Conn) *tcp.Conn
 	totals totals
-	// scratch is reused by merging.
+	// scratch is reused by merging, chunk is rows to come: those of a time lie
+	// side by side.
 	scratch []*row
+	chunk   []row
 }
 
 // totals are sums over rows.
@@ -156,7 +163,7 @@ func (s *rowSet) take(snap *tcp.Snapshot) {
 	s.bySnap = slices.Grow(s.bySnap, max(len(snap.Conns)-len(s.bySnap), 0))
 	for i, c := range snap.Conns {
 		var r *row
-		if i < len(s.bySnap) && s.bySnap[i].conn.ID == c.ID {
+		if i < len(s.bySnap) && (s.bySnap[i].conn == c || s.bySnap[i].conn.ID == c.ID) {
 			r = s.bySnap[i]
 		} else if r = s.rows[c.ID]; r == nil {
 			r = s.add(c)
@@ -181,8 +188,22 @@ func (s *rowSet) take(snap *tcp.Snapshot) {
 	}
 	clear(s.bySnap[len(snap.Conns):])
 	s.bySnap = s.bySnap[:len(snap.Conns)]
-	s.begun = true
+	if !s.begun {
+		s.begun = true
+		s.number()
+	}
 	s.sweep(snap.Time.Boot)
+}
+
+// number puts the rows of the first snapshot in an order that people expect, for
+// what is equal otherwise. What comes later is behind them.
+func (s *rowSet) number() {
+	rows := slices.Clone(s.all)
+	slices.SortFunc(rows, usualOrder)
+	for i, r := range rows {
+		r.order, r.moved = uint64(i), true
+	}
+	s.order = max(s.order, uint64(len(rows)))
 }
 
 // sweep ends the rows that a snapshot of a moment no longer has, and drops those
@@ -227,7 +248,12 @@ func (s *rowSet) drop(r *row) {
 
 func (s *rowSet) add(c *tcp.Conn) *row {
 	s.order++
-	r := &row{order: s.order}
+	if len(s.chunk) == 0 {
+		s.chunk = make([]row, chunkRows)
+	}
+	r := &s.chunk[0]
+	s.chunk = s.chunk[1:]
+	r.order = s.order
 	s.rows[c.ID] = r
 	s.all = append(s.all, r)
 	s.fill(r, c)
@@ -263,9 +289,6 @@ func (r *row) mark(state tcp.State, at tcp.Stamp) {
 
 // fill copies out of a connection what loops need.
 func (s *rowSet) fill(r *row, c *tcp.Conn) {
-	if r.conn != nil && r.conn.Process != c.Process {
-		r.moved = true // what is equal otherwise is in order of processes
-	}
 	r.conn, r.state = c, c.State
 	r.rx, r.tx = 0, 0
 	if c.Has&tcp.HasReceiveRate != 0 && c.Closed.IsZero() {
@@ -274,6 +297,7 @@ func (s *rowSet) fill(r *row, c *tcp.Conn) {
 	if c.Has&tcp.HasSendRate != 0 && c.Closed.IsZero() {
 		r.tx = c.Metrics.SendRate
 	}
+	r.port = servicePort(c)
 	r.loopback = c.Local.IsLoopback() || c.PeerID != 0
 	was := r.rank
 	switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/filter"
@@ -65,13 +66,13 @@ func TestLifeOfRows(t *testing.T) {
 	s.apply(&tcp.Snapshot{Seq: 1, Time: at(100), Conns: []*tcp.Conn{a}})
 	marks := func(want string) {
 		t.Helper()
-		got := ""
+		var got strings.Builder
 		for _, r := range s.shown {
 			m, _ := s.mark(r)
-			got += fmt.Sprintf("%d%s ", r.conn.ID, m)
+			fmt.Fprintf(&got, "%d%s ", r.conn.ID, m)
 		}
-		if got != want {
-			t.Errorf("%q, want %q", got, want)
+		if got.String() != want {
+			t.Errorf("%q, want %q", got.String(), want)
 		}
 	}
 	marks("1  ")
@@ -190,19 +191,19 @@ func TestTimeline(t *testing.T) {
 		{"closed", &row{conn: &closed, life: []lifeMark{{tcp.Established, at(100)}, {tcp.FinWait1, at(280)}, {tcp.Closed, at(290)}}}, "SYN_SENT 12.0ms → ESTABLISHED 2m59s → FIN_WAIT1 10.0s → CLOSED 10.0s"},
 		{"old", &row{conn: old, life: []lifeMark{{tcp.Established, tcp.Stamp{}}, {tcp.CloseWait, at(240)}}}, "ESTABLISHED ? → CLOSE_WAIT 1m00s"},
 	} {
-		got := ""
+		var got strings.Builder
 		for i, s := range timeline(tt.row, at(300).Boot) {
 			if i > 0 {
-				got += " → "
+				got.WriteString(" → ")
 			}
 			d := durationText(s.lasted)
 			if !s.known && !s.open {
 				d = "?"
 			}
-			got += s.state.String() + " " + d
+			got.WriteString(s.state.String() + " " + d)
 		}
-		if got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		if got.String() != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got.String(), tt.want)
 		}
 	}
 }

@@ -74,7 +74,9 @@ func open(t *testing.T, width, height int, feed *demo.Feed, change func(*Config)
 		}
 	})
 	// The size is known before anything is sampled.
-	if !term.Until(patience, func(v *vt.Screen) bool { return strings.Contains(lineText(v.Cells()[height-footerLines]), "waiting for") }) {
+	if !term.Until(patience, func(v *vt.Screen) bool {
+		return strings.Contains(lineText(v.Cells()[height-footerLines]), "waiting for")
+	}) {
 		t.Fatalf("nothing is drawn:\n%s", term.Screen.Text())
 	}
 	return s

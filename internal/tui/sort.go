@@ -124,13 +124,14 @@ func (s sorter) compare(a, b *row) int {
 			return d
 		}
 	}
-	return compareRest(a, b)
-}
-
-func compareRest(a, b *row) int {
 	if a.rank != b.rank {
 		return cmp.Compare(a.rank, b.rank)
 	}
+	return cmp.Compare(a.order, b.order)
+}
+
+// usualOrder is by process and then by end.
+func usualOrder(a, b *row) int {
 	c, d := a.conn, b.conn
 	if c.Process != d.Process {
 		switch {

@@ -98,7 +98,7 @@ func (e *Engine) accept(group []*commit, seq uint64) {
 	var batches []*loggedBatch
 	var rows, duplicates uint64
 	for _, c := range group {
-		switch c.state {
+		switch c.state { //nolint:exhaustive // the others wrote nothing
 		case commitWriting:
 			b, err := parseBatch(seq, c.payload)
 			seq++
@@ -158,7 +158,6 @@ func (e *Engine) refuse(group []*commit, err error) {
 	for _, c := range group {
 		if c.state != commitRefused {
 			n++
-			c.done <- fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 	}
 	e.mu.Lock()
@@ -169,6 +168,11 @@ func (e *Engine) refuse(group []*commit, err error) {
 	}
 	e.status.State, e.status.Reason = state, err.Error()
 	e.mu.Unlock()
+	for _, c := range group {
+		if c.state != commitRefused {
+			c.done <- fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+	}
 	if changed {
 		e.log.Error("cannot write", "err", err)
 	}

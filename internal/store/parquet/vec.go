@@ -112,14 +112,6 @@ func (v *vec) growCodes(n int) []uint32 {
 
 func (v *vec) addNum(n uint64) { v.nums, v.known = append(v.nums, n), append(v.known, true) }
 
-// text returns the text of row i; ok is false when it is unknown.
-func (v *vec) text(i int) (s string, ok bool) {
-	if c := v.codes[i]; c != noCode {
-		return v.dict[c], true
-	}
-	return "", false
-}
-
 // has reports whether the value of row i is known.
 func (v *vec) has(i int) bool {
 	if textual(v.typ) {

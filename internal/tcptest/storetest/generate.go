@@ -53,12 +53,11 @@ type peer struct {
 }
 
 type long struct {
-	conn   tcp.Conn
-	last   store.Counters
-	since  int64
-	due    int64
-	rows   int
-	closes bool
+	conn  tcp.Conn
+	last  store.Counters
+	since int64
+	due   int64
+	rows  int
 }
 
 var programs = []struct {
