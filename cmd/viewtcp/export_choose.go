@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
@@ -289,37 +293,90 @@ func loneID(f *filter.Filter) (tcp.ID, bool) {
 	if !ok || c.Ref.Field == nil || c.Ref.Field.Name != "id" || c.Op != filter.Eq {
 		return 0, false
 	}
-	return tcp.ParseID(c.Value.Str)
+	return tcp.ID(c.Value.Num), true
 }
 
 // tuplesOf finds the addresses of a connection by its id, which stands in
-// comments.
-func (r *recorded) tuplesOf(id tcp.ID) (tuples []tcp.Tuple, err error) {
-	found := r.rec.Find(r.query(nil))
-	defer func() { err = errors.Join(err, found.Close()) }()
-	var (
-		f    capture.Frame
-		s    capture.Segment
-		seen = make(map[tcp.Tuple]bool)
-		text = id.AppendTo(nil)
-	)
-	for n := 0; ; n++ {
-		if n%checkEvery == 0 && r.ctx.Err() != nil {
-			return nil, r.ctx.Err()
-		}
-		err := found.Next(&f)
-		if errors.Is(err, io.EOF) {
-			return tuples, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if f.Comment == "" || !bytes.Contains([]byte(f.Comment), text) || capture.Decode(&f, &s) != capture.TCP || seen[s.Tuple] {
+// comments: first in the bytes of the files, and then in the packets of one that
+// has it.
+func (r *recorded) tuplesOf(id tcp.ID) ([]tcp.Tuple, error) {
+	text := id.AppendTo(nil)
+	for _, s := range r.rec.Segments() {
+		if r.x.from != 0 && s.Last < r.x.from || r.x.to != 0 && s.First > r.x.to {
 			continue
 		}
-		seen[s.Tuple] = true
-		tuples = append(tuples, s.Tuple)
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
+		}
+		path := filepath.Join(r.x.dir, s.Name)
+		if s.Live {
+			// It may have been sealed meanwhile.
+			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+				path = strings.TrimSuffix(path, ".part")
+			}
+		}
+		has, err := fileHas(path, text)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it was too old, and was removed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for %s: %w", text, err)
+		}
+		if !has {
+			continue
+		}
+		if t, ok := tupleIn(path, id); ok {
+			return []tcp.Tuple{t}, nil
+		}
 	}
+	return nil, nil
+}
+
+// fileHas reports whether a file contains a text.
+func fileHas(path string, text []byte) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	buf := make([]byte, 1<<20)
+	kept := 0
+	for {
+		n, err := f.Read(buf[kept:])
+		have := buf[:kept+n]
+		if bytes.Contains(have, text) {
+			return true, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		kept = copy(buf, have[max(len(have)-len(text)+1, 0):])
+	}
+}
+
+// tupleIn finds a packet whose comment names a connection. What is wrong with the
+// file has been told when the recording was opened.
+func tupleIn(path string, id tcp.ID) (tcp.Tuple, bool) {
+	rd, err := capture.Open(path, capture.ReadOptions{})
+	if err != nil {
+		return tcp.Tuple{}, false
+	}
+	defer rd.Close()
+	var (
+		f capture.Frame
+		s capture.Segment
+	)
+	for rd.Next(&f) == nil {
+		for _, e := range parseComment(f.Comment) {
+			if e.id == id && capture.Decode(&f, &s) == capture.TCP {
+				return s.Tuple, true
+			}
+		}
+	}
+	return tcp.Tuple{}, false
 }
 
 // mayMatch tells from the addresses alone which connections cannot meet the
