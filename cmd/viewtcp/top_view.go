@@ -21,9 +21,12 @@ type liveView struct {
 	// replaced is closed when tracker is another one.
 	replaced chan struct{}
 	state    tui.Status
+	empty    *tcp.Snapshot
 }
 
-func newLiveView() *liveView { return &liveView{replaced: make(chan struct{})} }
+func newLiveView() *liveView {
+	return &liveView{replaced: make(chan struct{}), empty: &tcp.Snapshot{}}
+}
 
 var _ tcp.View = (*liveView)(nil)
 
@@ -45,12 +48,13 @@ func (v *liveView) current() (*track.Tracker, <-chan struct{}) {
 	return v.tracker, v.replaced
 }
 
-// Snapshot returns the latest view; it is empty at first.
+// Snapshot returns the latest view; it is empty at first, and the same one until
+// there is another.
 func (v *liveView) Snapshot() *tcp.Snapshot {
 	if t, _ := v.current(); t != nil {
 		return t.Snapshot()
 	}
-	return &tcp.Snapshot{}
+	return v.empty
 }
 
 // Subscribe delivers events from now on, of one tracker after the other.

@@ -44,11 +44,11 @@ func follow(ctx context.Context, cfg *Config, intervals <-chan time.Duration, se
 		s := cfg.View.Snapshot()
 		for {
 			events, _ = sub.Next(at, events)
-			if newer := cfg.View.Snapshot(); newer != s {
-				s = newer
-				continue
+			newer := cfg.View.Snapshot()
+			if newer.Seq == s.Seq {
+				break
 			}
-			break
+			s = newer
 		}
 		msg := feedMsg{status: cfg.Status()}
 		// A pass more or less: those of the source are a second apart, about.

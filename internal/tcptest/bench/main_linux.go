@@ -51,6 +51,7 @@ var figures = []figure{
 	{section{"P4", "Short connections"}, true, measureStorm},
 	{section{"P5", "Filter"}, false, measureFilter},
 	{section{"P6", "Analysis of a capture"}, true, measureAnalyze},
+	{section{"P9", "Live view in a terminal"}, true, measureTUI},
 	{section{"P11", "Recorder"}, true, measureRecord},
 }
 
