@@ -304,6 +304,7 @@ func TestReadDoneBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Close()
 	var f Frame
 	if err := r.Next(&f); !errors.Is(err, context.Canceled) {
 		t.Errorf("Next = %v", err)
