@@ -128,6 +128,9 @@ func (c contextReader) Read(b []byte) (int, error) {
 }
 
 func (r *reading) close() {
+	if r.stdin != nil {
+		_ = r.stdin.Close()
+	}
 	for _, path := range r.spooled {
 		_ = os.Remove(path)
 	}
