@@ -304,39 +304,39 @@ func exact(f *tcp.Field, c *tcp.Conn) string {
 	return ""
 }
 
+// detailGroups is the order of the groups of fields: what moves comes first.
+var detailGroups = []tcp.Group{
+	tcp.GroupVolume, tcp.GroupPath, tcp.GroupWindows, tcp.GroupPackets, tcp.GroupLife, tcp.GroupEnds, tcp.GroupProcess, tcp.GroupIdentity,
+}
+
 // drawFields lists every known field by its group, with its meaning.
 func drawFields(c *canvas, conn *tcp.Conn) {
 	const nameWidth, valueWidth = 22, 26
-	last := tcp.Group(0)
-	for _, f := range tcp.Fields() {
-		if !f.Known(conn) {
-			continue
+	for _, g := range detailGroups {
+		first := true
+		for _, f := range tcp.Fields() {
+			if f.Group != g || !f.Known(conn) {
+				continue
+			}
+			if first {
+				first = false
+				t := g.String()
+				heading(c, strings.ToUpper(t[:1])+t[1:])
+			}
+			c.cell(sAccent, "   "+f.Name, max(nameWidth, len(f.Name)+1)+3, false)
+			value := string(text.AppendHuman(nil, f, conn))
+			if more := exact(f, conn); more != "" {
+				value += " (" + more + ")"
+			}
+			c.cell(sNormal, value, min(max(cells(value), valueWidth), max(c.room(), 1)), false)
+			if c.room() > 20 {
+				c.str(sDim, "  ")
+				c.cell(sDim, f.Doc, c.room(), false)
+			}
+			c.end(sNormal)
 		}
-		if f.Group != last {
-			last = f.Group
-			t := f.Group.String()
-			heading(c, strings.ToUpper(t[:1])+t[1:])
-		}
-		c.cell(sAccent, "   "+f.Name, nameWidth+3, false)
-		value := string(text.AppendHuman(nil, f, conn))
-		if more := exact(f, conn); more != "" {
-			value += " (" + more + ")"
-		}
-		width := valueWidth
-		if w := cells(value); w > width {
-			width = min(w, max(c.room(), width))
-		}
-		c.cell(sNormal, value, width, false)
-		if c.room() > 20 {
-			c.str(sDim, "  ")
-			drawDoc(c, f.Doc)
-		}
-		c.end(sNormal)
 	}
 }
-
-// drawDoc writes a sentence as far as there is room, cut with a mark.
-func drawDoc(c *canvas, t string) { c.cell(sDim, t, c.room(), false) }
 
 // detailText is what copying a connection copies.
 func detailText(c *tcp.Conn) string {

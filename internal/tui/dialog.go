@@ -84,8 +84,10 @@ type menu struct {
 	title  string
 	items  []string
 	cursor int
-	choose func(m *Model, i int)
-	remove func(m *Model, i int)
+	// fixed is how many at the beginning cannot be removed.
+	fixed  int
+	choose func(m *Model, item string)
+	remove func(m *Model, item string)
 }
 
 func (n *menu) key(m *Model, key, _ string) (tea.Cmd, bool) {
@@ -95,18 +97,17 @@ func (n *menu) key(m *Model, key, _ string) (tea.Cmd, bool) {
 	case "down", "j":
 		n.cursor = min(n.cursor+1, len(n.items)-1)
 	case "enter":
-		n.choose(m, n.cursor)
+		n.choose(m, n.items[n.cursor])
 		return nil, true
 	case "delete", "x":
-		if n.remove != nil {
-			n.remove(m, n.cursor)
+		if n.cursor >= n.fixed {
+			n.remove(m, n.items[n.cursor])
 			n.items = slices.Delete(n.items, n.cursor, n.cursor+1)
-			n.cursor = max(min(n.cursor, len(n.items)-1), 0)
-			return nil, len(n.items) == 0
+			n.cursor = min(n.cursor, len(n.items)-1)
 		}
 	default:
 		if len(key) == 1 && key[0] >= '1' && key[0] <= '9' && int(key[0]-'1') < len(n.items) {
-			n.choose(m, int(key[0]-'1'))
+			n.choose(m, n.items[key[0]-'1'])
 			return nil, true
 		}
 		return nil, key == "esc" || key == "q"
@@ -116,7 +117,7 @@ func (n *menu) key(m *Model, key, _ string) (tea.Cmd, bool) {
 
 func (n *menu) draw(_ *Model, c *canvas, height int) {
 	c.str(sHead, " "+n.title)
-	c.str(sDim, "   Enter or the number takes it, x removes it, Esc goes back")
+	c.str(sDim, "   Enter or the number takes one, x removes a saved one, Esc goes back")
 	c.end(sNormal)
 	first := max(n.cursor-height+2, 0)
 	for i := first; i < min(first+height-1, len(n.items)); i++ {
@@ -131,18 +132,26 @@ func (n *menu) draw(_ *Model, c *canvas, height int) {
 	}
 }
 
-// chooseFilter offers the saved filters, or else the history.
+// usualFilters are what people look for when a machine misbehaves.
+var usualFilters = []string{
+	"state close-wait",
+	"retransmits > 0",
+	"state half-open",
+	"rtt > 200ms",
+	"state listen and accept_queue > 0",
+	"recv_queue > 0 or send_queue > 0",
+}
+
+// chooseFilter offers the usual filters and those that were saved.
 func (m *Model) chooseFilter() {
-	b := &m.bar
-	if len(b.saved) == 0 {
-		m.say(sDim, "no saved filters: type one and press Ctrl-S")
-		return
-	}
 	m.overlay = &menu{
-		title: "Saved filters", items: slices.Clone(b.saved),
-		choose: func(m *Model, i int) { m.setFilter(m.bar.saved[i]) },
-		remove: func(m *Model, i int) {
-			m.bar.saved = slices.Delete(m.bar.saved, i, i+1)
+		title: "Filters", items: slices.Concat(usualFilters, m.bar.saved), fixed: len(usualFilters),
+		choose: func(m *Model, t string) {
+			m.bar.inverse = false
+			m.setFilter(t)
+		},
+		remove: func(m *Model, t string) {
+			m.bar.saved = slices.DeleteFunc(m.bar.saved, func(s string) bool { return s == t })
 			m.layoutChanged()
 		},
 	}

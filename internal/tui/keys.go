@@ -93,7 +93,7 @@ var bindings = append([]binding{
 	{actOverview, inAll, []string{"alt+3", "o"}, "view: overview"},
 	{actFilter, inAll, []string{"/"}, "filter; Tab completes, Up and Down go through the history, Ctrl-S saves"},
 	{actInverse, inAll, []string{"!"}, "show what does not match instead"},
-	{actSavedFilters, inAll, []string{"f"}, "choose a saved filter"},
+	{actSavedFilters, inAll, []string{"f"}, "choose one of the usual and the saved filters"},
 	{actBack, inAll, []string{"esc", "backspace"}, "go back, or clear the filter"},
 	{actFreeze, inAll, []string{"p"}, "freeze the rows; counting goes on"},
 	{actNames, inAll, []string{"d"}, "ask DNS for the names of remote addresses, or stop"},

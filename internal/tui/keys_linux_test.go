@@ -144,15 +144,19 @@ func TestKeys(t *testing.T) {
 			s.until("not ( process nginx )")
 			s.gone("nginx  ")
 		},
-		actSavedFilters: func(_ *testing.T, s *session) {
+		actSavedFilters: func(t *testing.T, s *session) {
 			s.press("/process java\x13") // Ctrl-S
 			s.until("saved")
 			s.press("\x1b")
 			s.until("filter, as in")
 			s.press("f")
-			s.until("Saved filters")
-			s.press("1")
-			s.until("process java")
+			s.until("state close-wait")
+			s.press("7")
+			s.until("16 of ")
+			s.press("fGx") // nothing: it is not on the saved one
+			s.press("jjjjjjx\x1b")
+			s.until("PROCESS")
+			a.wantLayout(t, func(l Layout) bool { return len(l.Filters) == 0 })
 		},
 		actBack: func(_ *testing.T, s *session) {
 			s.press("/process java\r")
@@ -190,9 +194,9 @@ func TestKeys(t *testing.T) {
 		actLeft:     func(_ *testing.T, s *session) { s.press("ll"); s.gone("REMOTE"); s.press("h"); s.until("REMOTE") },
 		actOpen: func(_ *testing.T, s *session) {
 			s.press("\r")
-			s.until("Identity")
+			s.until("Life")
 			s.press("\x1b")
-			s.gone("Identity")
+			s.gone("Life")
 		},
 		actSortNext: func(t *testing.T, s *session) {
 			t.Helper()
@@ -236,7 +240,7 @@ func TestKeys(t *testing.T) {
 		},
 		actDetailClose: func(_ *testing.T, s *session) {
 			s.press("/process rsync\r\r")
-			s.until("Identity")
+			s.until("Life")
 			s.press("Ky")
 			s.until("not closed: destroying: permission denied")
 		},
@@ -249,7 +253,7 @@ func TestKeys(t *testing.T) {
 		actDetailCopy: func(t *testing.T, s *session) {
 			t.Helper()
 			s.press("/process rsync\r\r")
-			s.until("Identity")
+			s.until("Life")
 			s.press("y")
 			s.until("all fields copied")
 			s.clipboard("remote_ip: 203.0.113.77\n")
@@ -280,7 +284,7 @@ func TestKeys(t *testing.T) {
 		},
 		actDetailCapture: func(_ *testing.T, s *session) {
 			s.press("/process rsync\r\r")
-			s.until("Identity")
+			s.until("Life")
 			s.press("w")
 			s.until("Packets (3)")
 			s.press("\x1b") // leaving ends it

@@ -90,7 +90,7 @@ func TestMouse(t *testing.T) {
 	s.press("\x1b[<0;30;7M\x1b[<0;30;7m")
 	s.atRow(3)
 	s.press("\x1b[<0;30;7M\x1b[<0;30;7m") // again: details
-	s.until("Identity")
+	s.until("Life")
 }
 
 // TestManyRows moves through 10,000 rows and changes their order.
@@ -144,10 +144,10 @@ func TestHostileText(t *testing.T) {
 	s.until("process == ")
 	harmless()
 	s.press("\r")
-	s.until("Identity")
+	s.until("Life")
 	harmless()
 	s.press(keyPgDown)
-	s.until("Process")
+	s.until(" Identity")
 	harmless()
 	s.press("y")
 	s.until("copied")

@@ -212,7 +212,7 @@ func TestTimeline(t *testing.T) {
 // the snapshot taken in, and the screen drawn.
 func BenchmarkSecond(b *testing.B) {
 	feed := demo.Many(10_000, 30)
-	m, err := newModel(b.Context(), testConfig(feed))
+	m, err := newModel(b.Context(), testConfigOf(feed))
 	if err != nil {
 		b.Fatal(err)
 	}
