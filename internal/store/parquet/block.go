@@ -21,7 +21,8 @@ const (
 	encSame    = 5
 	encKnown   = 0x80
 	maxColumns = 4096
-	// maxBlockRows bounds what the header of a block can make a reader allocate.
+	// maxBlockRows bounds what the header of a block can make a reader allocate;
+	// a block has a byte for each row as well, of its time.
 	maxBlockRows = 1 << 20
 )
 
@@ -72,7 +73,7 @@ func encodeVec(b []byte, v *vec) (byte, []byte) {
 	if textual(v.typ) {
 		return encText | flag, appendTexts(b, v)
 	}
-	if same, n := v.same(); same {
+	if same, n := v.same(); same && v.typ != store.Time {
 		return encSame | flag, binary.AppendUvarint(b, n)
 	}
 	switch v.typ {
@@ -177,7 +178,7 @@ type blockColumn struct {
 // parseBlock finds the columns of a block. What they hold is checked when they
 // are decoded.
 func parseBlock(rows uint64, b []byte) (block, error) {
-	if rows == 0 || rows > maxBlockRows {
+	if rows == 0 || rows > maxBlockRows || rows > uint64(len(b)) {
 		return block{}, fmt.Errorf("%w: %d rows", errBlock, rows)
 	}
 	r := byteReader{b: b}

@@ -24,13 +24,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // The salt goes into the checksums of the file's frames: texts that strangers
 // choose stand in frames, and nobody shall write one that looks like a frame.
 func appendLogHeader(b []byte, seq uint64, created int64, salt uint32) []byte {
-	start := len(b)
-	b = append(b, logMagic...)
-	b = append(b, formatVersion)
-	b = binary.LittleEndian.AppendUint64(b, seq)
-	b = binary.LittleEndian.AppendUint64(b, uint64(created))
-	b = binary.LittleEndian.AppendUint32(b, salt)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	h := append(make([]byte, 0, logHeaderSize), logMagic...)
+	h = append(h, formatVersion)
+	h = binary.LittleEndian.AppendUint64(h, seq)
+	h = binary.LittleEndian.AppendUint64(h, uint64(created))
+	h = binary.LittleEndian.AppendUint32(h, salt)
+	return append(b, appendChecksum(h)...)
 }
 
 // parseLogHeader returns the number of the first frame and the salt. An intact header of
@@ -125,4 +124,9 @@ func frameAt(b []byte, salt uint32, next uint64) (seq uint64, payload []byte, ok
 		return 0, nil, false
 	}
 	return seq, f[frameHeader:], true
+}
+
+// appendChecksum ends a header.
+func appendChecksum(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }

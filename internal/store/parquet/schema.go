@@ -147,8 +147,8 @@ func numberNode(n parquet.Node, h store.Hint) parquet.Node {
 
 func compressed(n parquet.Node) parquet.Node { return parquet.Compressed(n, compression) }
 
-// writerOptions are the same for all segments.
-func writerOptions(t *table, s *parquet.Schema) []parquet.WriterOption {
+// writerOptions are those of a segment of so many rows.
+func writerOptions(t *table, s *parquet.Schema, rows int) []parquet.WriterOption {
 	var filters []parquet.BloomFilterColumn
 	for _, tag := range t.bloom {
 		filters = append(filters, parquet.SplitBlockFilter(bloomBits, t.column(tag).name))
@@ -158,7 +158,7 @@ func writerOptions(t *table, s *parquet.Schema) []parquet.WriterOption {
 		parquet.CreatedBy("viewtcp", "store", "1"),
 		parquet.Compression(&parquet.Uncompressed), // unless its node says otherwise
 		parquet.BloomFilters(filters...),
-		parquet.PageBufferSize(pageBytes),
+		parquet.PageBufferSize(min(pageBytes, (rows+1)*pageBytes/pageRows)),
 		parquet.DataPageStatistics(false), // the column index has them
 	}
 	// Only the order of rows makes bounds of texts narrow.

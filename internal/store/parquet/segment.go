@@ -62,7 +62,7 @@ func writeSegments(t *table, src source, parts []*part) error {
 		return err
 	}
 	for _, p := range parts {
-		p.pw = parquet.NewGenericWriter[any](p.out, writerOptions(t, schemaOf(t, columns, optional))...)
+		p.pw = parquet.NewGenericWriter[any](p.out, writerOptions(t, schemaOf(t, columns, optional), len(p.order))...)
 		p.Format, p.Table, p.Rows = formatVersion, t.String(), uint64(len(p.order))
 		p.Checksums = make(map[string]string, len(columns))
 	}

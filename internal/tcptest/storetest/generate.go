@@ -95,8 +95,8 @@ var countries = []string{"DE", "US", "FR", "GB", "NL", "PL", "IN", "BR", "JP", "
 func NewGenerator(seed uint64, total int, begin time.Time, days float64) *Generator {
 	rng := rand.New(rand.NewPCG(seed, 0x76746370))
 	g := &Generator{rng: rng, begin: begin, days: days, total: total, ids: tcp.NewIDs("9c1f1c5e-52a5-4a57-9c9f-" + strconv.FormatUint(seed, 16))}
-	const remotes = 200_000
-	g.zipf = rand.NewZipf(rng, 1.1, 8, remotes-1)
+	remotes := min(200_000, max(50, total/4))
+	g.zipf = rand.NewZipf(rng, 1.1, 8, uint64(remotes-1))
 	g.peers = make([]peer, remotes)
 	for i := range g.peers {
 		g.peers[i] = makePeer(rng, i)
