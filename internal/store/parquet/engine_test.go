@@ -50,15 +50,13 @@ func (l ledger) add(recs []store.Record) {
 // stored reads all rows of connections back.
 func stored(t *testing.T, e *Engine) ledger {
 	t.Helper()
-	v := e.acquire()
-	defer e.release(v)
 	l := make(ledger)
-	err := e.eachStored(t.Context(), v, func(r *store.Record) bool {
+	a, err := e.Records(t.Context(), &store.Query{}, func(r *store.Record) error {
 		l[storetest.Print(store.RecordColumns(), r)]++
-		return true
+		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || !a.Complete() {
+		t.Fatalf("%v, gaps %v", err, a.Gaps)
 	}
 	return l
 }

@@ -3,6 +3,7 @@ package parquet
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -96,9 +97,10 @@ func FuzzBatch(f *testing.F) {
 			return
 		}
 		rows := func(bl *block) (out []string) {
-			err := eachRecord(t.Context(), blockSource{[]block{*bl}}, func(r *store.Record) bool {
+			all := spanOf(time.Time{}, time.Time{})
+			err := eachRow(t.Context(), blockSource{[]block{*bl}}, store.RecordColumns(), nil, all, new(store.Answer), func(r *store.Record) error {
 				out = append(out, storetest.Print(store.RecordColumns(), r))
-				return true
+				return nil
 			})
 			if err != nil {
 				t.Fatal(err)

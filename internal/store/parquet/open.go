@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 )
@@ -233,7 +234,13 @@ func (e *Engine) Open(ctx context.Context, fn func(*store.Record) bool) error {
 	if err != nil {
 		return err
 	}
-	err = eachRecord(ctx, blockSource{[]block{bl}}, fn)
+	all := spanOf(time.Time{}, time.Time{})
+	err = eachRow(ctx, blockSource{[]block{bl}}, store.RecordColumns(), nil, all, new(store.Answer), func(r *store.Record) error {
+		if !fn(r) {
+			return errStop
+		}
+		return nil
+	})
 	if errors.Is(err, errStop) {
 		return nil
 	}
@@ -241,32 +248,6 @@ func (e *Engine) Open(ctx context.Context, fn func(*store.Record) bool) error {
 }
 
 var errStop = errors.New("stop")
-
-// eachRecord calls fn for each row of connections.
-func eachRecord(ctx context.Context, src source, fn func(*store.Record) bool) error {
-	cols := store.RecordColumns()
-	vecs := make([]vec, len(cols))
-	for i := range cols {
-		c := &tables[store.Connections].columns[i]
-		vecs[i].reset(c.typ)
-		if _, err := src.read(&vecs[i], c); err != nil {
-			return err
-		}
-	}
-	for row := range vecs[0].len() {
-		if row%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var r store.Record
-		for i := range cols {
-			scatter(&vecs[i], &cols[i], &r, row)
-		}
-		if !fn(&r) {
-			return errStop
-		}
-	}
-	return nil
-}
 
 func appendUvarints(b []byte, vs ...uint64) []byte {
 	for _, v := range vs {
