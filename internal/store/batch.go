@@ -21,11 +21,12 @@ type Batch struct {
 	Samples []Sample
 	Events  []Event
 	Peaks   []Peak
+	Usage   []Usage
 }
 
 // Rows is how many rows the batch has, of all tables.
 func (b *Batch) Rows() int {
-	return len(b.Records) + len(b.Samples) + len(b.Events) + len(b.Peaks)
+	return len(b.Records) + len(b.Samples) + len(b.Events) + len(b.Peaks) + len(b.Usage)
 }
 
 // Reset empties the batch and keeps its memory.
@@ -33,4 +34,5 @@ func (b *Batch) Reset() {
 	clear(b.Records) // so that connections can be freed
 	b.ID, b.Time = BatchID{}, 0
 	b.Records, b.Samples, b.Events, b.Peaks = b.Records[:0], b.Samples[:0], b.Events[:0], b.Peaks[:0]
+	b.Usage = b.Usage[:0]
 }

@@ -58,6 +58,7 @@ func TestColumnNumbers(t *testing.T) {
 	checkColumns(t, store.EventColumns())
 	checkColumns(t, store.PeakColumns())
 	checkColumns(t, store.RollupColumns())
+	checkColumns(t, store.UsageColumns())
 	tags := make(map[string]uint16)
 	for _, c := range store.RecordColumns() {
 		tags[c.Name] = c.Tag

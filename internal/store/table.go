@@ -13,13 +13,14 @@ const (
 	Peaks       Table = 4
 	Rollups1m   Table = 5
 	Rollups1h   Table = 6
+	UsageTable  Table = 7
 )
 
-var tableNames = [...]string{"", "connections", "samples", "events", "peaks", "rollup_1m", "rollup_1h"}
+var tableNames = [...]string{"", "connections", "samples", "events", "peaks", "rollup_1m", "rollup_1h", "usage"}
 
 // Tables lists all tables.
 func Tables() []Table {
-	return []Table{Connections, Samples, Events, Peaks, Rollups1m, Rollups1h}
+	return []Table{Connections, Samples, Events, Peaks, Rollups1m, Rollups1h, UsageTable}
 }
 
 func (t Table) String() string {

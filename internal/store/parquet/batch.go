@@ -41,7 +41,7 @@ func (e *batchEncoder) append(b []byte, in *store.Batch) ([]byte, error) {
 	b = binary.AppendUvarint(b, in.ID.Sequence)
 	b = binary.AppendVarint(b, in.Time)
 	count := 0
-	for _, n := range [...]int{len(in.Records), len(in.Samples), len(in.Events), len(in.Peaks)} {
+	for _, n := range [...]int{len(in.Records), len(in.Samples), len(in.Events), len(in.Peaks), len(in.Usage)} {
 		if n > 0 {
 			count++
 		}
@@ -50,7 +50,8 @@ func (e *batchEncoder) append(b []byte, in *store.Batch) ([]byte, error) {
 	b = appendTable(b, e, store.Connections, store.RecordColumns(), in.Records, parts)
 	b = appendTable(b, e, store.Samples, store.SampleColumns(), in.Samples, 0)
 	b = appendTable(b, e, store.Events, store.EventColumns(), in.Events, 0)
-	return appendTable(b, e, store.Peaks, store.PeakColumns(), in.Peaks, 0), nil
+	b = appendTable(b, e, store.Peaks, store.PeakColumns(), in.Peaks, 0)
+	return appendTable(b, e, store.UsageTable, store.UsageColumns(), in.Usage, 0), nil
 }
 
 func appendTable[T any](b []byte, e *batchEncoder, t store.Table, cols []store.Column[T], rows []T, parts store.Part) []byte {
@@ -75,7 +76,7 @@ type loggedBatch struct {
 
 // loggedTables are the tables whose rows come in batches; roll-ups are made of
 // them.
-var loggedTables = [...]store.Table{store.Connections, store.Samples, store.Events, store.Peaks}
+var loggedTables = [...]store.Table{store.Connections, store.Samples, store.Events, store.Peaks, store.UsageTable}
 
 func (b *loggedBatch) rows() (n uint64) {
 	for _, bl := range b.blocks {

@@ -35,7 +35,7 @@ type Retention struct {
 
 const day = 24 * time.Hour
 
-// DefaultConfig returns the bounds of a host with 26 GB to spare. Dir, Now and
+// DefaultConfig returns the bounds of a host with 27 GB to spare. Dir, Now and
 // Logger are the caller's.
 func DefaultConfig() Config {
 	const gb = 1_000_000_000
@@ -48,6 +48,7 @@ func DefaultConfig() Config {
 			store.Peaks:       {90 * day, 1 * gb},
 			store.Rollups1m:   {90 * day, 2 * gb},
 			store.Rollups1h:   {90 * day, 1 * gb},
+			store.UsageTable:  {7 * day, 1 * gb},
 		},
 	}
 }

@@ -65,6 +65,9 @@ var tables = map[store.Table]*table{
 	store.Rollups1h: {
 		Table: store.Rollups1h, columns: columnsOf(store.RollupColumns()), sort: []uint16{3, 4, 5, 6, 1},
 	},
+	store.UsageTable: {
+		Table: store.UsageTable, columns: columnsOf(store.UsageColumns()), sort: []uint16{4, 6, 5, 1},
+	},
 }
 
 func (t *table) timeTag() uint16 {
