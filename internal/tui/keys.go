@@ -91,12 +91,12 @@ var bindings = append([]binding{
 	{actConns, inAll, []string{"alt+1"}, "view: connections"},
 	{actGroupsView, inAll, []string{"alt+2"}, "view: groups"},
 	{actOverview, inAll, []string{"alt+3", "o"}, "view: overview"},
-	{actFilter, inAll, []string{"/"}, "filter; Tab completes, Up and Down go through the history, Ctrl-S saves"},
+	{actFilter, inAll, []string{"/"}, "filter: Tab completes, Up recalls, Ctrl-S saves"},
 	{actInverse, inAll, []string{"!"}, "show what does not match instead"},
-	{actSavedFilters, inAll, []string{"f"}, "choose one of the usual and the saved filters"},
+	{actSavedFilters, inAll, []string{"f"}, "choose a usual or a saved filter"},
 	{actBack, inAll, []string{"esc", "backspace"}, "go back, or clear the filter"},
 	{actFreeze, inAll, []string{"p"}, "freeze the rows; counting goes on"},
-	{actNames, inAll, []string{"d"}, "ask DNS for the names of remote addresses, or stop"},
+	{actNames, inAll, []string{"d"}, "names of remote addresses (asks DNS), or not"},
 	{actTheme, inAll, []string{"T"}, "next theme: dark, light, contrast, mono"},
 	{actFaster, inAll, []string{"+", "="}, "refresh more often"},
 	{actSlower, inAll, []string{"-"}, "refresh less often"},
@@ -106,30 +106,30 @@ var bindings = append([]binding{
 	{actDown, inAll, []string{"down", "j"}, "one line down"},
 	{actPageUp, inAll, []string{"pgup", "ctrl+b"}, "one page up"},
 	{actPageDown, inAll, []string{"pgdown", "ctrl+f"}, "one page down"},
-	{actTop, inAll, []string{"home", "g"}, "to the first line; the cursor stays there"},
+	{actTop, inAll, []string{"home", "g"}, "to the first line, and stay there"},
 	{actBottom, inAll, []string{"end", "G"}, "to the last line"},
 	{actLeft, inAll, []string{"left", "h"}, "columns to the left"},
 	{actRight, inAll, []string{"right", "l"}, "columns to the right"},
-	{actExport, inAll, []string{"e"}, "write the rows to a file: .csv, .json or .jsonl"},
+	{actExport, inAll, []string{"e"}, "write the rows to a .csv, .json or .jsonl file"},
 
 	{actOpen, inTable, []string{"enter"}, "all about the connection"},
 	{actSortNext, inTable, []string{"s"}, "sort by the next column"},
 	{actSortReverse, inTable, []string{"S"}, "sort the other way round"},
 	{actColumns, inTable, []string{"c"}, "choose columns"},
-	{actKeepClosed, inTable, []string{"t"}, "keep closed connections, or let them go after a few seconds"},
+	{actKeepClosed, inTable, []string{"t"}, "keep closed connections, or drop them soon"},
 	{actGroup, inTable, []string{"a"}, "group the connections"},
 	{actClose, inTable, []string{"K"}, "close the socket, after asking"},
 	{actCopy, inTable, []string{"y"}, "copy the connection to the clipboard"},
-	{actCapture, inTable, []string{"w"}, "show and capture the packets of the connection"},
+	{actCapture, inTable, []string{"w"}, "show and capture its packets"},
 
-	{actOpen, inGroups, []string{"enter"}, "show the group's connections, or the connection"},
+	{actOpen, inGroups, []string{"enter"}, "show its connections, or the connection"},
 	{actExpand, inGroups, []string{"space"}, "unfold or fold the group"},
 	{actNextGrouping, inGroups, []string{"a"}, "next grouping"},
 	{actPrevGrouping, inGroups, []string{"A"}, "previous grouping"},
 	{actGroupSort, inGroups, []string{"s"}, "sort by the next column"},
 	{actGroupReverse, inGroups, []string{"S"}, "sort the other way round"},
 
-	{actDetailCapture, inDetail, []string{"w"}, "start or stop capturing the connection's packets to a file"},
+	{actDetailCapture, inDetail, []string{"w"}, "show its packets and write them to a file, or stop"},
 	{actDetailClose, inDetail, []string{"K"}, "close the socket, after asking"},
 	{actDetailCopy, inDetail, []string{"y"}, "copy all to the clipboard"},
 }, sortBindings()...)
@@ -137,7 +137,7 @@ var bindings = append([]binding{
 func sortBindings() (bs []binding) {
 	for i := 1; i <= numSortColumns; i++ {
 		n := fmt.Sprint(i)
-		bs = append(bs, binding{action(actSortPrefix + n), inTable, []string{n}, "sort by column " + n + " of those shown; again turns it round"})
+		bs = append(bs, binding{action(actSortPrefix + n), inTable, []string{n}, "sort by column " + n + " in sight; again turns it round"})
 	}
 	for i, a := range []action{actConns, actGroupsView, actOverview} {
 		for _, s := range []scope{inDetail, inChart, inGroups} {
@@ -316,7 +316,7 @@ func (m *keyMap) help() []HelpKey {
 				}
 				h.Keys += "…" + m.label(action(actSortPrefix+fmt.Sprint(numSortColumns)))
 				h.Action = actSortPrefix + "1…9"
-				h.Doc = "sort by that column of those shown; again turns it round"
+				h.Doc = "sort by that column in sight; again turns it round"
 			}
 			hs = append(hs, h)
 		}
