@@ -16,8 +16,10 @@ const (
 	// source tells of a new socket within some 40 ms.
 	holdFor = 100 * time.Millisecond
 	// holdLong is how old one may grow where there is a socket for certain, which
-	// sent it: on a machine without a moment to spare the source is late.
-	holdLong = 500 * time.Millisecond
+	// sent it, and holdLongest as long as the source has not told of that time: on
+	// a machine without a moment to spare it is late.
+	holdLong    = 500 * time.Millisecond
+	holdLongest = 5 * time.Second
 	// sourceStart is how long packets are held while the source loads.
 	sourceStart = 3 * time.Second
 	// freshFor is how near to its SYN a socket must have been opened to be
@@ -99,7 +101,7 @@ func (n *joiner) look(j *joined, at, now int64) {
 	}
 	j.looked = now
 	// A clock that was set back must not make packets wait.
-	patient := age > -int64(time.Second) && (age < int64(holdFor) || j.sent && j.ends[0] == nil && age < int64(holdLong))
+	patient := age > -int64(time.Second) && age < n.patience(t, j)
 	if t == nil {
 		j.settled = j.settled || !patient && !n.starting(now)
 		return
@@ -128,6 +130,24 @@ func (n *joiner) look(j *joined, at, now int64) {
 		j.comments = [2]string{}
 	}
 	j.settled = j.settled || j.complete() || !patient && !n.starting(now)
+}
+
+// patience is how old the first packet of a connection may grow until the
+// connection is taken for one without sockets, nanoseconds.
+func (n *joiner) patience(t *track.Tracker, j *joined) int64 {
+	switch {
+	case !j.sent || j.complete():
+		return int64(holdFor)
+	case t != nil && t.HeardUntil().Wall < j.first+int64(holdFor):
+		if j.ends[0] == nil {
+			return int64(holdLongest)
+		}
+		return int64(holdLong) // an attempt that was refused has one end only
+	case j.ends[0] == nil:
+		return int64(holdLong)
+	default:
+		return int64(holdFor)
+	}
 }
 
 // lookAfter is the time until the sockets are looked for again: soon while packets

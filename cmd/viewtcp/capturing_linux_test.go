@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
@@ -134,6 +136,10 @@ func summaryOf(tb testing.TB, r result) (c captured) {
 	return c
 }
 
+// commentBothEnds is a comment that names both ends.
+var commentBothEnds = regexp.MustCompile(
+	`^viewtcp: process \S+ \(pid (\d+)\), connection (c[0-9a-v]{13}).*; to process \S+ \(pid (\d+)\), connection (c[0-9a-v]{13})`)
+
 // TestCaptureShortConnections: every packet of every short connection, the SYN
 // included, says which processes it came from and went to.
 func TestCaptureShortConnections(t *testing.T) {
@@ -152,11 +158,14 @@ func TestCaptureShortConnections(t *testing.T) {
 	if got.code != exitOK || sum.written+sum.dropped != after-before || sum.unjoined != 0 || sum.dropped != 0 {
 		t.Errorf("%d packets on the wire, counted %+v: %v", after-before, sum, got)
 	}
-	pids := make(map[[2]netip.AddrPort]int, len(r.Ledger))
-	for _, e := range r.Ledger {
-		pids[[2]netip.AddrPort{e.Local, e.Remote}] = e.PID
+	// Not by addresses: a reset frees a port, and the next client may get it.
+	boot := tcp.NewIDs(bootID())
+	ends := make(map[string]*tcptest.End, len(r.Ledger))
+	for i := range r.Ledger {
+		ends[boot.Socket(ns.Inode(), r.Ledger[i].Cookie).String()] = &r.Ledger[i]
 	}
 	wrong, frames, ids := 0, framesOf(t, path), map[string]bool{}
+	now := make(map[[2]netip.AddrPort]string) // the socket that has a tuple
 	for i := range frames {
 		f := &frames[i]
 		if !f.tcp {
@@ -164,20 +173,32 @@ func TestCaptureShortConnections(t *testing.T) {
 		}
 		from := netip.AddrPortFrom(f.seg.Tuple.Local.IP(), f.seg.Tuple.LocalPort)
 		to := netip.AddrPortFrom(f.seg.Tuple.Remote.IP(), f.seg.Tuple.RemotePort)
-		sender, receiver, both := strings.Cut(f.Comment, "; to ")
-		want := fmt.Sprintf(" (pid %d), connection c", pids[[2]netip.AddrPort{from, to}])
-		wantTo := fmt.Sprintf(" (pid %d), connection c", pids[[2]netip.AddrPort{to, from}])
-		if !both || !strings.HasPrefix(sender, "viewtcp: process ") || !strings.Contains(sender, want) || !strings.Contains(receiver, wantTo) {
+		if f.seg.Flags&(capture.SYN|capture.ACK) == capture.SYN {
+			delete(now, [2]netip.AddrPort{from, to})
+			delete(now, [2]netip.AddrPort{to, from})
+		}
+		what := commentBothEnds.FindStringSubmatch(f.Comment)
+		ok := what != nil
+		for i, tuple := range [][2]netip.AddrPort{{from, to}, {to, from}} {
+			if !ok {
+				break
+			}
+			pid, id := what[1+2*i], what[2+2*i]
+			end, was := ends[id], now[tuple]
+			ok = end != nil && pid == strconv.Itoa(end.PID) && end.Local == tuple[0] && end.Remote == tuple[1] &&
+				(was == id || was == "" && !ids[id])
+			now[tuple], ids[id] = id, true
+		}
+		if !ok {
 			if wrong++; wrong <= 5 {
-				t.Errorf("frame %d, %s to %s, flags %#x: comment %q lacks %q or %q", f.Number, from, to, f.seg.Flags, f.Comment, want, wantTo)
+				t.Errorf("frame %d, %s to %s, flags %#x: comment %q is not of these ends", f.Number, from, to, f.seg.Flags, f.Comment)
 			}
 		}
-		ids[f.Comment[strings.LastIndex(f.Comment, "connection"):]] = true
 	}
 	if wrong > 0 {
 		t.Errorf("%d of %d packets have a wrong comment", wrong, len(frames))
 	}
-	if len(frames) != int(sum.written) || len(ids) < n {
+	if len(frames) != int(sum.written) || len(ids) != 2*n {
 		t.Errorf("%d frames in the file, %d written; %d connections, want %d", len(frames), sum.written, len(ids), 2*n)
 	}
 	out := strings.Split(tshark(t, "-r", path, "-c", "50", "-T", "fields", "-e", "frame.comment"), "\n")

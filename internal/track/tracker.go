@@ -40,6 +40,7 @@ type Tracker struct {
 	snapshotSeq uint64
 	stats       tcp.Stats
 	now         tcp.Stamp
+	heard       tcp.Stamp
 }
 
 // New returns an empty tracker.
@@ -78,12 +79,31 @@ func (t *Tracker) Apply(b *tcp.Batch) error {
 	if b.Lost.Any() {
 		t.lost(b)
 	}
+	if n := len(b.Observations); b.Pass.Kind == tcp.PassEvents && n > 0 {
+		t.hear(b.Observations[n-1].Time)
+	}
 	if b.Pass.End {
+		t.hear(b.Pass.Begin)
 		t.endPass(b)
 		t.publish()
 	}
 	t.wake()
 	return nil
+}
+
+func (t *Tracker) hear(until tcp.Stamp) {
+	if until.Boot > t.heard.Boot {
+		t.heard = until
+	}
+}
+
+// HeardUntil returns the moment up to which the source has told what happened:
+// the time of its newest event, or of the last pass. A busy machine may be behind
+// with it, an idle one by the time between two passes.
+func (t *Tracker) HeardUntil() tcp.Stamp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.heard
 }
 
 // End closes the stream of events: readers get what waits and then io.EOF.
