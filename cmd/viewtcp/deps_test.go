@@ -61,6 +61,8 @@ var layers = []layer{
 	{dir: "internal/wire", may: []string{"internal/tcp"}, why: "carries the model between roles"},
 	{dir: "internal/track", may: []string{"internal/tcp"}, why: "merges observations, whoever made them"},
 	{dir: "internal/enrich", may: []string{"internal/tcp", "internal/host"}, why: "adds names and never blocks the tracker"},
+	{dir: "internal/moment", why: "times as people write them; the clock is the caller's"},
+	{dir: "internal/chart", why: "numbers become characters, whatever they count"},
 	{dir: "internal/text", may: []string{"internal/tcp"}, why: "values as people read them, the same in every view"},
 	{dir: "internal/output", may: []string{"internal/tcp", "internal/text"}, why: "prints fields out of the registry"},
 	{dir: "internal/report", may: []string{"internal/tcp"}, why: "a page of what an analysis hands over, from the registry"},

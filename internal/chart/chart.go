@@ -1,0 +1,141 @@
+// Package chart draws numbers with characters: sparklines, areas, bars, heatmaps
+// and axes of time. It returns plain runes; whoever shows them adds colours and
+// knows how wide the terminal is. Unknown values are NaN and stay blank, which is
+// not what zero looks like.
+package chart
+
+import "math"
+
+// blocks are the eighths of a character's height.
+var blocks = []rune(" ▁▂▃▄▅▆▇█")
+
+// Spark draws values on one line, one column each; top is the value of a full
+// block, 0 the largest of them.
+func Spark(values []float64, top float64) string {
+	top = orLargest(top, values)
+	out := make([]rune, len(values))
+	for i, v := range values {
+		switch {
+		case math.IsNaN(v):
+			out[i] = ' '
+		case v <= 0 || top <= 0:
+			out[i] = '▁'
+		default:
+			out[i] = blocks[min(1+int(v/top*7), 8)]
+		}
+	}
+	return string(out)
+}
+
+// Area draws the area below values, one column each, on height lines from top to
+// bottom; top is the value of a full column, 0 the largest of them. A value above
+// zero shows at least an eighth of a line.
+func Area(values []float64, height int, top float64) []string {
+	top = orLargest(top, values)
+	lines := make([]string, height)
+	row := make([]rune, len(values))
+	for y := range height {
+		base := 8 * (height - 1 - y)
+		for i, v := range values {
+			eighths := 0
+			if v > 0 && top > 0 {
+				eighths = min(max(int(math.Round(v/top*float64(8*height))), 1), 8*height)
+			}
+			row[i] = blocks[min(max(eighths-base, 0), 8)]
+		}
+		lines[y] = string(row)
+	}
+	return lines
+}
+
+// Bar draws a share (0 to 1) of a width, in eighths of a column. A share above
+// zero shows at least one of them.
+func Bar(share float64, width int) string {
+	if math.IsNaN(share) || width <= 0 {
+		return ""
+	}
+	eighths := int(math.Round(min(max(share, 0), 1) * float64(8*width)))
+	if share > 0 && eighths == 0 {
+		eighths = 1
+	}
+	out := make([]rune, 0, width)
+	for range eighths / 8 {
+		out = append(out, '█')
+	}
+	if rest := eighths % 8; rest > 0 {
+		out = append(out, []rune("▏▎▍▌▋▊▉")[rest-1])
+	}
+	return string(out)
+}
+
+// HeatLevels is how many levels of heat there are above none.
+const HeatLevels = 4
+
+var shades = [HeatLevels + 1]rune{'·', '░', '▒', '▓', '█'}
+
+// Heat is the level of a value, 1 to HeatLevels, on a scale of decades that ends
+// at top, so that small values beside large ones can be seen; 0 is nothing, or
+// unknown.
+func Heat(v, top float64) int {
+	if !(v > 0) || !(top > 0) {
+		return 0
+	}
+	below := math.Log10(top / v)
+	return min(max(HeatLevels-int(below), 1), HeatLevels)
+}
+
+// HeatFrom is the smallest value of a level.
+func HeatFrom(level int, top float64) float64 {
+	if level <= 1 {
+		return 0
+	}
+	return top / math.Pow(10, float64(HeatLevels+1-level))
+}
+
+// Shade is the character of a level; unknown values are a blank.
+func Shade(v float64, level int) rune {
+	if math.IsNaN(v) {
+		return ' '
+	}
+	return shades[min(max(level, 0), HeatLevels)]
+}
+
+// Shrink takes neighbours together, as few as makes at most width of them: the
+// largest of each, so that no peak vanishes. per is how many became one.
+func Shrink(values []float64, width int) (shrunk []float64, per int) {
+	if width <= 0 {
+		return nil, 1
+	}
+	per = max((len(values)+width-1)/width, 1)
+	if per == 1 {
+		return values, 1
+	}
+	for from := 0; from < len(values); from += per {
+		m := math.NaN()
+		for _, v := range values[from:min(from+per, len(values))] {
+			if math.IsNaN(m) || v > m {
+				m = v
+			}
+		}
+		shrunk = append(shrunk, m)
+	}
+	return shrunk, per
+}
+
+// Largest is the largest of the known values, 0 if there is none above.
+func Largest(values []float64) float64 {
+	m := 0.0
+	for _, v := range values {
+		if v > m { // false for NaN
+			m = v
+		}
+	}
+	return m
+}
+
+func orLargest(top float64, values []float64) float64 {
+	if top > 0 {
+		return top
+	}
+	return Largest(values)
+}
