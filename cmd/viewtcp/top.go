@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -122,6 +123,9 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 	names := newTopNames(c)
 	defer names.close()
 	terr := tui.Run(ctx, topConfig(e, c, f, live, names))
+	if p, ok := errors.AsType[*tui.PanicError](terr); ok {
+		fmt.Fprintf(e.stderr, "%s\n", p.Stack) // for the report of the mistake
+	}
 	end()
 	err = <-fed
 	switch {

@@ -71,7 +71,10 @@ type Model struct {
 	capture *capturing
 
 	content string
+	caretAt *tea.Cursor
 	dirty   bool
+	// failed is the mistake of the program that ends it.
+	failed error
 }
 
 // overlay is something that has the keys and the body of the screen for itself.
@@ -128,8 +131,23 @@ func (m *Model) Init() tea.Cmd {
 	return nil
 }
 
-// Update implements tea.Model.
-func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+// Update implements tea.Model. The screen is drawn here and not in View, so that a
+// mistake in either ends the program in an orderly way.
+func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
+	if m.failed == nil {
+		m.failed = guard(func() {
+			cmd = m.take(msg)
+			m.refresh()
+		})
+	}
+	if m.failed != nil {
+		cmd = tea.Quit
+	}
+	return m, cmd
+}
+
+// take takes a message and returns what it leads to.
+func (m *Model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
@@ -143,12 +161,12 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.feed(&msg)
 	case tea.KeyPressMsg:
 		m.dirty = true
-		return m, m.keyPress(msg.String(), msg.Key().Text)
+		return m.keyPress(msg.String(), msg.Key().Text)
 	case tea.PasteMsg:
 		m.paste(msg.Content)
 	case tea.MouseClickMsg:
 		m.dirty = true
-		return m, m.click(tea.Mouse(msg))
+		return m.click(tea.Mouse(msg))
 	case tea.MouseWheelMsg:
 		m.wheel(tea.Mouse(msg))
 	case doneMsg:
@@ -156,14 +174,14 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case captureMsg:
 		if m.capture.active() {
 			m.dirty = true
-			return m, m.captureTick()
+			return m.captureTick()
 		}
 	case tea.ResumeMsg:
 	default:
-		return m, nil
+		return nil
 	}
 	m.dirty = true
-	return m, nil
+	return nil
 }
 
 // doneMsg ends an action that ran outside of Update.
@@ -189,17 +207,22 @@ func (m *Model) run(do func(ctx context.Context) func(*Model)) tea.Cmd {
 	}
 }
 
+// refresh draws the screen, if it may have changed.
+func (m *Model) refresh() {
+	if m.dirty {
+		m.content, m.dirty, m.caretAt = m.draw(), false, nil
+		if x, y, ok := m.caret(); ok {
+			m.caretAt = tea.NewCursor(x, y)
+		}
+	}
+}
+
 // View implements tea.Model.
 func (m *Model) View() tea.View {
-	if m.dirty {
-		m.content, m.dirty = m.draw(), false
-	}
 	v := tea.NewView(m.content)
 	v.AltScreen = true
 	v.MouseMode = tea.MouseModeCellMotion
-	if x, y, ok := m.caret(); ok {
-		v.Cursor = tea.NewCursor(x, y)
-	}
+	v.Cursor = m.caretAt
 	return v
 }
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	tea "charm.land/bubbletea/v2"
-
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 	"github.com/viewtcp/viewtcp/internal/tcptest/demo"
@@ -218,7 +216,7 @@ func TestFreeze(t *testing.T) {
 
 // TestEnds: however it ends, the terminal is as it was.
 func TestEnds(t *testing.T) {
-	errGone := errors.New("the source is gone")
+	errGone, errMistake := errors.New("the source is gone"), errors.New("a mistake, for the test")
 	for _, tt := range []struct {
 		name string
 		end  func(s *session) error
@@ -227,7 +225,7 @@ func TestEnds(t *testing.T) {
 		{"key", func(s *session) error { return s.quit("q") }, nil},
 		{"Ctrl-C", func(s *session) error { return s.quit("\x03") }, nil},
 		{"context", func(s *session) error { s.stop(); return s.quit("") }, nil},
-		{"panic", func(s *session) error { s.step(1); return s.quit("\r") }, tea.ErrProgramPanic},
+		{"panic", func(s *session) error { s.step(1); return s.quit("\r") }, errMistake},
 		{"source", func(s *session) error { s.until("collecting has ended: " + errGone.Error()); return s.quit("q") }, errGone},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -244,7 +242,7 @@ func TestEnds(t *testing.T) {
 			case "source":
 				cfg.Status = func() Status { return Status{Err: errGone} }
 			case "panic":
-				cfg.Explain = func(*tcp.Conn) []string { panic("a mistake, for the test") }
+				cfg.Explain = func(*tcp.Conn) []string { panic(errMistake) }
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -254,6 +252,9 @@ func TestEnds(t *testing.T) {
 			err = tt.end(s)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("Run returned %v, want %v", err, tt.want)
+			}
+			if p, ok := errors.AsType[*PanicError](err); ok && !strings.Contains(string(p.Stack), "detail") {
+				t.Errorf("the stack does not show where it was: %s", p.Stack)
 			}
 			after, err := term.State()
 			if err != nil {

@@ -228,6 +228,6 @@ func BenchmarkSecond(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		m.feed(&feedMsg{snap: snaps[i%len(snaps)]})
 		m.dirty = true
-		_ = m.View()
+		m.refresh()
 	}
 }

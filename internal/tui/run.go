@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -46,17 +47,34 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	m.running.Wait()
 	if err != nil {
-		return fmt.Errorf("terminal: %w", err)
+		err = fmt.Errorf("terminal: %w", err)
 	}
-	return errors.Join(ferr, m.status.Err)
+	return errors.Join(m.failed, err, ferr, m.status.Err)
+}
+
+// PanicError is a mistake of the program itself. The terminal is in order when Run
+// returns it.
+type PanicError struct {
+	Value any
+	// Stack is that of the goroutine, as debug.Stack writes it.
+	Stack []byte
+}
+
+// Error implements error.
+func (e *PanicError) Error() string { return fmt.Sprintf("a mistake of the program: %v", e.Value) }
+
+// Unwrap is the error that the program panicked with, if it was one.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }
 
 // guard runs a function and makes an error of its panic, so that the terminal is
-// put in order all the same.
+// put in order as at any other end.
 func guard(fn func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("a mistake of the program: %v", r)
+			err = &PanicError{Value: r, Stack: debug.Stack()}
 		}
 	}()
 	fn()
