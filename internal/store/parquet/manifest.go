@@ -49,6 +49,7 @@ type segmentInfo struct {
 	First  int64  `json:"first"`
 	Last   int64  `json:"last"`
 	Start  int64  `json:"start,omitempty"`
+	Cover  int64  `json:"cover,omitempty"`
 	From   uint64 `json:"from"`
 	To     uint64 `json:"to"`
 	// Footer is the CRC-32C of the last footerBytes bytes of the file.

@@ -62,10 +62,10 @@ func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err
 }
 
 // saveOpen writes the connections that are open after the rows of src, given the
-// file of those open before; blocks are the same rows. It returns the number of the new file, 0 if none is
-// open.
+// file of those open before; blocks are the same rows. It returns the number of
+// the new file, 0 if none is open.
 func (e *Engine) saveOpen(src source, blocks blockSource, old, seq uint64) (uint64, error) {
-	before, err := e.loadOpen(old)
+	before, err := loadOpen(e.fs, old)
 	if err != nil {
 		e.report(openName(old), 0, 0, "open connections cannot be read: "+err.Error(), "")
 		before = nil
@@ -111,11 +111,11 @@ func (e *Engine) saveOpen(src source, blocks blockSource, old, seq uint64) (uint
 }
 
 // loadOpen reads the file of open connections; nil if there is none.
-func (e *Engine) loadOpen(number uint64) (*block, error) {
+func loadOpen(fsys fileSystem, number uint64) (*block, error) {
 	if number == 0 {
 		return nil, nil //nolint:nilnil // no file is no error
 	}
-	data, err := readFile(e.fs, openName(number), maxLogFile)
+	data, err := readFile(fsys, openName(number), maxLogFile)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func selectRows(from []selection) ([]byte, error) {
 func (e *Engine) Open(ctx context.Context, fn func(*store.Record) bool) error {
 	v := e.acquire()
 	defer e.release(v)
-	before, err := e.loadOpen(v.open)
+	before, err := loadOpen(e.fs, v.open)
 	if err != nil {
 		e.report(openName(v.open), 0, 0, "open connections cannot be read: "+err.Error(), "")
 	}

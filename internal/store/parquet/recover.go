@@ -447,7 +447,7 @@ func (e *Engine) openInfo(s segmentInfo) (*segmentFile, segmentInfo, error) {
 		return nil, s, err
 	}
 	s.Rows, s.Bytes, s.First, s.Last = sf.footer.Rows, size, sf.footer.First, sf.footer.Last
-	s.Start, s.From, s.To = sf.footer.Start, sf.footer.From, sf.footer.To
+	s.Start, s.Cover, s.From, s.To = sf.footer.Start, sf.footer.Cover, sf.footer.From, sf.footer.To
 	s.Footer, err = footerChecksum(f, size)
 	return sf, s, err
 }

@@ -361,7 +361,8 @@ func (e *Engine) readBack(f file, ft *footer, info *segmentInfo) error {
 			return fmt.Errorf("column %s: %w", name, store.ErrDamaged)
 		}
 	}
-	info.Rows, info.Bytes, info.First, info.Last, info.Start = ft.Rows, size, ft.First, ft.Last, ft.Start
+	info.Rows, info.Bytes, info.First, info.Last = ft.Rows, size, ft.First, ft.Last
+	info.Start, info.Cover = ft.Start, ft.Cover
 	info.Footer, err = footerChecksum(f, size)
 	return err
 }
@@ -379,9 +380,14 @@ func firstStarts(t *table, src source, parts []*part) error {
 		}
 	}
 	for _, p := range parts {
-		p.Start = int64(1<<63 - 1)
+		p.Start, p.Cover = int64(1<<63-1), int64(1<<63-1)
 		for _, row := range p.order {
-			p.Start = min(p.Start, startOf(v[0], v[1], v[2], v[3], int(row)))
+			start := startOf(v[0], v[1], v[2], v[3], int(row))
+			p.Start = min(p.Start, start)
+			if v[1].known[row] {
+				start = int64(v[1].nums[row])
+			}
+			p.Cover = min(p.Cover, start, int64(v[0].nums[row]))
 		}
 	}
 	return nil

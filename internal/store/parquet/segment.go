@@ -27,10 +27,12 @@ type footer struct {
 	Table  string `json:"table"`
 	Rows   uint64 `json:"rows"`
 	// First and Last are the least and the greatest time of the rows; Start is
-	// the least start of a connection.
+	// the least start of a connection, and Cover the least time from which a row
+	// tells of its connection; 0 is not known.
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
 	Start int64 `json:"start,omitempty"`
+	Cover int64 `json:"cover,omitempty"`
 	// From and To are the frames of the log that the rows came from.
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
