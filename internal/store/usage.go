@@ -161,10 +161,10 @@ type Usage struct {
 	Host string
 	// Scope is ScopeHost or ScopeProcess. All below is of a process; Started is
 	// when it began, nanoseconds since 1970, to the 10 ms that the kernel tells.
-	Scope                             string
-	PID                               uint64
-	Process, User, Container, Service string
-	Started                           int64
+	Scope                          string
+	PID                            uint64
+	Process, User, Container, Unit string
+	Started                        int64
 	// Has says which Values are known, by 1 << Measure.
 	Has    uint64
 	Values [NumMeasures]uint64
@@ -238,7 +238,7 @@ func makeUsageColumns() []Column[Usage] {
 		text(6, "process", func(u *Usage) *string { return &u.Process }),
 		text(7, "user", func(u *Usage) *string { return &u.User }),
 		text(8, "container", func(u *Usage) *string { return &u.Container }),
-		text(9, "service", func(u *Usage) *string { return &u.Service }),
+		text(9, "unit", func(u *Usage) *string { return &u.Unit }),
 		when(10, "started", func(u *Usage) *int64 { return &u.Started }),
 	}
 	for m := range NumMeasures {

@@ -25,7 +25,7 @@ func usageRows(begin time.Time, n int) (rows []store.Usage) {
 		for pid := range 2 {
 			p := store.Usage{
 				Time: at, Span: 10_000_000, Host: "alpha", Scope: store.ScopeProcess, PID: uint64(100 + pid),
-				Process: [...]string{"curl", "nginx"}[pid], User: "www", Started: begin.UnixNano(), Container: "web", Service: "nginx.service",
+				Process: [...]string{"curl", "nginx"}[pid], User: "www", Started: begin.UnixNano(), Container: "web", Unit: "nginx.service",
 			}
 			p.Set(store.CPUUser, uint64(i))
 			p.Set(store.Memory, 1<<40)
