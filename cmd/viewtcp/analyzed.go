@@ -25,6 +25,8 @@ type analyzed struct {
 	shown int
 	// stats are those of the analyzer after the last pass.
 	stats analysis.Stats
+	// analyzer is that of the pass at hand.
+	analyzer *analysis.Analyzer
 }
 
 // print makes the passes over the capture that are needed, and prints.
@@ -126,6 +128,7 @@ func (o *analyzed) pass(r *reading, ended func(c *analysis.Conn, row *tcp.Conn),
 		}
 	}
 	an = analysis.New(cfg)
+	o.analyzer = an
 	var v analysis.Packet
 	err := r.pass(func(p *packetOf) error {
 		an.Add(p.seg, &v)

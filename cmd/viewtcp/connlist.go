@@ -85,7 +85,7 @@ func (l *connList) add(c *analysis.Conn, row *tcp.Conn) {
 		kept := copyOf(row)
 		l.rows = append(l.rows, kept)
 		if l.details != nil {
-			l.details[c.Stream] = string(appendDetail(nil, c, kept))
+			l.details[c.Stream] = string(appendDetail(nil, l.o.analyzer, c, kept))
 		}
 		return
 	}

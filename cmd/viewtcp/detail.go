@@ -11,27 +11,33 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
+// sideOf is one end of a connection.
+type sideOf struct {
+	*analysis.Side
+	rare *analysis.Rare
+}
+
 // detailLine is one line of the two-sided part of a connection's details.
 type detailLine struct {
 	name string
 	// value appends what one side has; nothing is shown as unknown.
-	value func(b []byte, s *analysis.Side) []byte
+	value func(b []byte, s sideOf) []byte
 }
 
-func countLine(name string, n func(s *analysis.Side) uint64) detailLine {
-	return detailLine{name, func(b []byte, s *analysis.Side) []byte { return strconv.AppendUint(b, n(s), 10) }}
+func countLine(name string, n func(s sideOf) uint64) detailLine {
+	return detailLine{name, func(b []byte, s sideOf) []byte { return strconv.AppendUint(b, n(s), 10) }}
 }
 
 func flagLine(name string, f analysis.Flags) detailLine {
-	return countLine(name, func(s *analysis.Side) uint64 { return uint64(s.Count(f)) })
+	return countLine(name, func(s sideOf) uint64 { return uint64(s.rare.Count(f)) })
 }
 
 func verdictLine(name string, v analysis.Verdict) detailLine {
-	return countLine(name, func(s *analysis.Side) uint64 { return uint64(s.Verdicts[v]) })
+	return countLine(name, func(s sideOf) uint64 { return uint64(s.Verdicts[v]) })
 }
 
-func timeLine(name string, d func(s *analysis.Side) (time.Duration, bool)) detailLine {
-	return detailLine{name, func(b []byte, s *analysis.Side) []byte {
+func timeLine(name string, d func(s sideOf) (time.Duration, bool)) detailLine {
+	return detailLine{name, func(b []byte, s sideOf) []byte {
 		v, ok := d(s)
 		if !ok {
 			return b
@@ -41,11 +47,11 @@ func timeLine(name string, d func(s *analysis.Side) (time.Duration, bool)) detai
 }
 
 func rttLine(name string, d func(r *analysis.RTT) time.Duration) detailLine {
-	return timeLine(name, func(s *analysis.Side) (time.Duration, bool) { return d(&s.RTT), s.RTT.N > 0 })
+	return timeLine(name, func(s sideOf) (time.Duration, bool) { return d(&s.RTT), s.RTT.N > 0 })
 }
 
-func rateLine(name string, n func(s *analysis.Side) uint64) detailLine {
-	return detailLine{name, func(b []byte, s *analysis.Side) []byte {
+func rateLine(name string, n func(s sideOf) uint64) detailLine {
+	return detailLine{name, func(b []byte, s sideOf) []byte {
 		v := n(s)
 		if v == 0 {
 			return b
@@ -57,29 +63,29 @@ func rateLine(name string, n func(s *analysis.Side) uint64) detailLine {
 // detailGroups are the lines in their order, with an empty line between groups.
 var detailGroups = [][]detailLine{
 	{
-		countLine("packets", func(s *analysis.Side) uint64 { return s.Packets }),
-		countLine("packets with payload", func(s *analysis.Side) uint64 { return s.DataPackets }),
-		countLine("pure ACKs", func(s *analysis.Side) uint64 { return uint64(s.PureAcks) }),
-		countLine("bytes on the wire", func(s *analysis.Side) uint64 { return s.WireBytes }),
-		countLine("payload bytes", func(s *analysis.Side) uint64 { return s.PayloadBytes }),
-		countLine("distinct payload bytes", func(s *analysis.Side) uint64 { return s.UniqueBytes }),
-		countLine("retransmitted bytes", func(s *analysis.Side) uint64 { return s.RetransmittedBytes }),
-		rateLine("throughput", (*analysis.Side).Throughput),
-		rateLine("goodput", (*analysis.Side).Goodput),
+		countLine("packets", func(s sideOf) uint64 { return s.Packets }),
+		countLine("packets with payload", func(s sideOf) uint64 { return s.DataPackets }),
+		countLine("pure ACKs", func(s sideOf) uint64 { return uint64(s.PureAcks) }),
+		countLine("bytes on the wire", func(s sideOf) uint64 { return s.WireBytes }),
+		countLine("payload bytes", func(s sideOf) uint64 { return s.PayloadBytes }),
+		countLine("distinct payload bytes", func(s sideOf) uint64 { return s.UniqueBytes }),
+		countLine("retransmitted bytes", func(s sideOf) uint64 { return s.RetransmittedBytes }),
+		rateLine("throughput", func(s sideOf) uint64 { return s.Throughput() }),
+		rateLine("goodput", func(s sideOf) uint64 { return s.Goodput() }),
 	},
 	{
-		{"SYN / FIN / RST", func(b []byte, s *analysis.Side) []byte {
+		{"SYN / FIN / RST", func(b []byte, s sideOf) []byte {
 			return fmt.Appendf(b, "%d / %d / %d", s.SYNs, s.FINs, s.RSTs)
 		}},
-		{"state at the end", func(b []byte, s *analysis.Side) []byte { return append(b, s.State.String()...) }},
+		{"state at the end", func(b []byte, s sideOf) []byte { return append(b, s.State.String()...) }},
 		{"options", appendOptions},
-		{"MSS", func(b []byte, s *analysis.Side) []byte {
+		{"MSS", func(b []byte, s sideOf) []byte {
 			if s.MSS == 0 {
 				return b
 			}
 			return strconv.AppendUint(b, uint64(s.MSS), 10)
 		}},
-		{"window scale", func(b []byte, s *analysis.Side) []byte {
+		{"window scale", func(b []byte, s sideOf) []byte {
 			switch {
 			case s.WScale == -2:
 				return append(b, "not used"...)
@@ -88,25 +94,25 @@ var detailGroups = [][]detailLine{
 			}
 			return strconv.AppendInt(b, int64(s.WScale), 10)
 		}},
-		{"segment min/avg/max", func(b []byte, s *analysis.Side) []byte {
+		{"segment min/avg/max", func(b []byte, s sideOf) []byte {
 			if s.DataPackets == 0 {
 				return b
 			}
 			return fmt.Appendf(b, "%d / %d / %d", s.SegmentMin, s.SegmentAvg(), s.SegmentMax)
 		}},
-		{"window min/avg/max", func(b []byte, s *analysis.Side) []byte {
-			if s.WindowMax == 0 && s.WindowMin == 0 && s.Count(analysis.ZeroWindow) == 0 {
+		{"window min/avg/max", func(b []byte, s sideOf) []byte {
+			if s.WindowMax == 0 && s.WindowMin == 0 && s.rare.Count(analysis.ZeroWindow) == 0 {
 				return b
 			}
 			return fmt.Appendf(b, "%d / %d / %d", s.WindowMin, s.WindowAvg(), s.WindowMax)
 		}},
-		countLine("bytes in flight, max", func(s *analysis.Side) uint64 { return uint64(s.InFlightMax) }),
-		countLine("bytes in flight, avg", func(s *analysis.Side) uint64 { return uint64(s.InFlightAvg()) }),
-		countLine("initial window, bytes", func(s *analysis.Side) uint64 { return uint64(s.InitialWindow) }),
-		timeLine("longest silence", func(s *analysis.Side) (time.Duration, bool) { return time.Duration(s.IdleMax), s.Packets > 1 }),
+		countLine("bytes in flight, max", func(s sideOf) uint64 { return uint64(s.InFlightMax) }),
+		countLine("bytes in flight, avg", func(s sideOf) uint64 { return uint64(s.InFlightAvg()) }),
+		countLine("initial window, bytes", func(s sideOf) uint64 { return uint64(s.InitialWindow) }),
+		timeLine("longest silence", func(s sideOf) (time.Duration, bool) { return time.Duration(s.IdleMax), s.Packets > 1 }),
 	},
 	{
-		countLine("RTT samples", func(s *analysis.Side) uint64 { return uint64(s.RTT.N) }),
+		countLine("RTT samples", func(s sideOf) uint64 { return uint64(s.RTT.N) }),
 		rttLine("RTT min", (*analysis.RTT).Min),
 		rttLine("RTT avg", (*analysis.RTT).Avg),
 		rttLine("RTT max", (*analysis.RTT).Max),
@@ -122,19 +128,19 @@ var detailGroups = [][]detailLine{
 		flagLine("lost segment before", analysis.LostSegment),
 		flagLine("ACK of unseen segment", analysis.AckLostSegment),
 		flagLine("duplicate ACK", analysis.DuplicateAck),
-		countLine("  triple", func(s *analysis.Side) uint64 { return uint64(s.TripleDupAcks) }),
-		countLine("ACKs with SACK", func(s *analysis.Side) uint64 { return uint64(s.SACKs) }),
-		countLine("  of them DSACK", func(s *analysis.Side) uint64 { return uint64(s.DSACKs) }),
+		countLine("  triple", func(s sideOf) uint64 { return uint64(s.rare.TripleDupAcks) }),
+		countLine("ACKs with SACK", func(s sideOf) uint64 { return uint64(s.SACKs) }),
+		countLine("  of them DSACK", func(s sideOf) uint64 { return uint64(s.rare.DSACKs) }),
 		flagLine("zero window", analysis.ZeroWindow),
 		flagLine("zero window probe", analysis.ZeroWindowProbe),
 		flagLine("window full", analysis.WindowFull),
 		flagLine("window update", analysis.WindowUpdate),
 		flagLine("keep-alive", analysis.KeepAlive),
-		countLine("ECN: congestion marks", func(s *analysis.Side) uint64 { return uint64(s.CEs) }),
+		countLine("ECN: congestion marks", func(s sideOf) uint64 { return uint64(s.rare.CEs) }),
 	},
 }
 
-func appendOptions(b []byte, s *analysis.Side) []byte {
+func appendOptions(b []byte, s sideOf) []byte {
 	for _, o := range [...]struct {
 		opt  capture.Opts
 		name string
@@ -162,7 +168,7 @@ const (
 )
 
 // appendDetail appends all that is known of a connection: -o wide.
-func appendDetail(b []byte, c *analysis.Conn, row *tcp.Conn) []byte {
+func appendDetail(b []byte, an *analysis.Analyzer, c *analysis.Conn, row *tcp.Conn) []byte {
 	b = fmt.Appendf(b, "stream %d  %s:%d -> %s:%d  %s\n", c.Stream,
 		c.Tuple.Local, c.Tuple.LocalPort, c.Tuple.Remote, c.Tuple.RemotePort, row.ID)
 	line := func(name, value string) {
@@ -205,7 +211,7 @@ func appendDetail(b []byte, c *analysis.Conn, row *tcp.Conn) []byte {
 		for _, l := range group {
 			something := false
 			for i := range cells {
-				cells[i] = l.value(cells[i][:0], &c.Sides[i])
+				cells[i] = l.value(cells[i][:0], sideOf{&c.Sides[i], an.Rare(&c.Sides[i])})
 				something = something || len(cells[i]) > 0 && string(cells[i]) != "0"
 				if len(cells[i]) == 0 {
 					cells[i] = append(cells[i], output.Unknown...)

@@ -85,7 +85,7 @@ func (s *findings) add(c *analysis.Conn, row *tcp.Conn) {
 	if c.FirstRST != analysis.OriginUnknown {
 		s.resets[c.FirstRST.String()]++
 	}
-	zero := uint64(a.Count(analysis.ZeroWindow)) + uint64(b.Count(analysis.ZeroWindow))
+	zero := uint64(row.Packets.ZeroWindows[0]) + uint64(row.Packets.ZeroWindows[1])
 	if zero > 0 {
 		s.zeroWindows++
 	}

@@ -89,6 +89,8 @@ type Analyzer struct {
 	holes  pool[hole]
 	sacks  pool[sackBlocks]
 	pages  pool[rttPage]
+	rares  pool[Rare]
+	noRare Rare
 	recent recent
 	naming naming
 	// histories keeps one text of each history seen.
@@ -120,8 +122,9 @@ func New(cfg Config) *Analyzer {
 		return uint32(min(max(cfg.Memory/100*percent/size, poolChunk), 1<<31))
 	}
 	a := &Analyzer{cfg: cfg}
-	most := share(70, int64(reflect.TypeFor[Conn]().Size())+2*int64(reflect.TypeFor[slot]().Size()))
-	a.conns = newPool[Conn](min(most, uint32(cfg.MaxConns+cfg.MaxHalfOpen)))
+	each := reflect.TypeFor[Conn]().Size() + 2*reflect.TypeFor[slot]().Size() + 2*reflect.TypeFor[Rare]().Size()
+	most := min(share(70, int64(each)), uint32(cfg.MaxConns+cfg.MaxHalfOpen))
+	a.conns, a.rares = newPool[Conn](most), newPool[Rare](2*most)
 	a.nodes = newPool[unacked](share(15, int64(reflect.TypeFor[unacked]().Size())))
 	a.sacks = newPool[sackBlocks](share(2, int64(reflect.TypeFor[sackBlocks]().Size())))
 	a.holes = newPool[hole](share(5, int64(reflect.TypeFor[hole]().Size())))
@@ -212,6 +215,6 @@ func (a *Analyzer) Add(s *capture.Segment, p *Packet) {
 	p.RelSeq, p.RelAck = s.Seq-fwd.w.base, s.Ack-rev.w.base
 	c.zeek(dir, s, p)
 	c.transition(dir, s)
-	c.count(dir, s, p)
+	a.count(c, dir, s, p)
 	a.settle(ref, c, dir, s)
 }

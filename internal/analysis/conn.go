@@ -170,31 +170,15 @@ type Side struct {
 	// MSS is the option of the SYN; 0 is none.
 	MSS uint16
 
-	// Flags counts each flag by the number of its bit.
-	Flags [NumFlags]uint32
+	// rare is the number of what Analyzer.Rare returns; 0 is nothing yet.
+	rare uint32
 	// RetransmittedBytes is the payload of segments whose verdict is
 	// VerdictRetransmission.
 	RetransmittedBytes uint64
 
-	SYNs, FINs, RSTs, Urgents uint32
-	// ECEs and CWRs count the flags (RFC 3168), CEs the packets marked
-	// Congestion Experienced.
-	ECEs, CWRs, CEs uint32
-	// SACKs counts segments with SACK blocks, DSACKs those that tell of a
-	// duplicate (RFC 2883).
-	SACKs, DSACKs uint32
-	// TripleDupAcks counts the acknowledgements repeated three times.
-	TripleDupAcks uint32
-}
-
-// Count returns how many segments had a flag. f must be one bit.
-func (s *Side) Count(f Flags) uint32 {
-	for i := range s.Flags {
-		if f == 1<<i {
-			return s.Flags[i]
-		}
-	}
-	return 0
+	SYNs, FINs, RSTs uint32
+	// SACKs counts segments with SACK blocks.
+	SACKs uint32
 }
 
 // WindowAvg is the mean advertised window, bytes.

@@ -51,14 +51,14 @@ func TestCounts(t *testing.T) {
 			Scale                                           int8
 		}
 		of := func(s *Side) numbers {
-			zero := c.First
+			zero, r := c.First, a.Rare(s)
 			return numbers{
 				s.Packets, s.WireBytes, s.DataPackets, s.PayloadBytes, s.UniqueBytes, s.RetransmittedBytes,
-				s.SYNs, s.FINs, s.RSTs, s.Pushes, s.Urgents, s.PureAcks, s.ECEs, s.CWRs, s.CEs, s.SACKs, s.DSACKs, s.TripleDupAcks,
+				s.SYNs, s.FINs, s.RSTs, s.Pushes, r.Urgents, s.PureAcks, r.ECEs, r.CWRs, r.CEs, s.SACKs, r.DSACKs, r.TripleDupAcks,
 				s.WindowMin, s.WindowMax, s.WindowAvg(), s.SegmentMin, s.SegmentMax, s.SegmentAvg(), s.InitialWindow,
 				s.First - zero, s.Last - zero, s.FirstData - zero, s.LastData - zero, s.IdleMax, int64(s.RTT.N),
 				s.Throughput(), s.Goodput(),
-				s.Count(DuplicateAck), s.Count(LostSegment), s.Count(FastRetransmission), s.Count(Retransmission), s.Count(SpuriousRetransmission), s.Count(ZeroWindow),
+				r.Count(DuplicateAck), r.Count(LostSegment), r.Count(FastRetransmission), r.Count(Retransmission), r.Count(SpuriousRetransmission), r.Count(ZeroWindow),
 				s.MSS, s.WScale,
 			}
 		}

@@ -7,7 +7,7 @@ import (
 const ecnCE = 3 // RFC 3168, section 5
 
 // count adds a segment to the numbers of its side and connection.
-func (c *Conn) count(dir int, s *capture.Segment, p *Packet) {
+func (a *Analyzer) count(c *Conn, dir int, s *capture.Segment, p *Packet) {
 	fwd, rev := &c.Sides[dir], &c.Sides[dir^1]
 	f := s.Flags
 	if fwd.Packets == 0 {
@@ -25,12 +25,15 @@ func (c *Conn) count(dir int, s *capture.Segment, p *Packet) {
 	c.TCPFlags |= f
 	if f&(ctl|capture.PSH|capture.URG|capture.ECE|capture.CWR) != 0 {
 		countFlags(fwd, f)
+		if f&(capture.URG|capture.ECE|capture.CWR) != 0 {
+			countRareFlags(a.rareOf(fwd), f)
+		}
 		if f&capture.RST != 0 && c.FirstRST == OriginUnknown {
 			c.FirstRST = originOf(dir)
 		}
 	}
 	if s.ECN == ecnCE {
-		fwd.CEs++
+		a.rareOf(fwd).CEs++
 	}
 	if s.Len > 0 {
 		fwd.data(rev, s)
@@ -43,7 +46,7 @@ func (c *Conn) count(dir int, s *capture.Segment, p *Packet) {
 	if s.Opts&capture.OptSACK != 0 {
 		fwd.SACKs++
 		if duplicateSACK(s) {
-			fwd.DSACKs++
+			a.rareOf(fwd).DSACKs++
 		}
 	}
 	if p.BytesInFlight > 0 {
@@ -52,11 +55,14 @@ func (c *Conn) count(dir int, s *capture.Segment, p *Packet) {
 		fwd.inFlights++
 	}
 	if p.DupAckNumber == 3 {
-		fwd.TripleDupAcks++
+		a.rareOf(fwd).TripleDupAcks++
 	}
-	for m, i := p.Flags, 0; m != 0; m, i = m>>1, i+1 {
-		if m&1 != 0 {
-			fwd.Flags[i]++
+	if p.Flags != 0 {
+		rare := a.rareOf(fwd)
+		for m, i := p.Flags, 0; m != 0; m, i = m>>1, i+1 {
+			if m&1 != 0 {
+				rare.Flags[i]++
+			}
 		}
 	}
 	if s.Len > 0 || f&(capture.SYN|capture.FIN) != 0 || p.Verdict != VerdictNew {
@@ -73,13 +79,22 @@ func countFlags(fwd *Side, f capture.Flags) {
 		{capture.FIN, &fwd.FINs},
 		{capture.RST, &fwd.RSTs},
 		{capture.PSH, &fwd.Pushes},
-		{capture.URG, &fwd.Urgents},
-		{capture.ECE, &fwd.ECEs},
-		{capture.CWR, &fwd.CWRs},
 	} {
 		if f&n.bit != 0 {
 			*n.n++
 		}
+	}
+}
+
+func countRareFlags(r *Rare, f capture.Flags) {
+	if f&capture.URG != 0 {
+		r.Urgents++
+	}
+	if f&capture.ECE != 0 {
+		r.ECEs++
+	}
+	if f&capture.CWR != 0 {
+		r.CWRs++
 	}
 }
 

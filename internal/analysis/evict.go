@@ -193,6 +193,7 @@ func (a *Analyzer) end(ref uint32, why EndReason) {
 	for i := range c.Sides {
 		a.release(&c.Sides[i])
 		a.freeRTT(&c.Sides[i].RTT)
+		a.freeRare(&c.Sides[i])
 	}
 	a.naming.forget(ref, c)
 	a.table.drop(c.place.tag, ref)

@@ -134,7 +134,8 @@ func (a *Analyzer) fillMetrics(c *Conn, at int, dst *tcp.Conn) {
 	m.SegmentsSent, m.SegmentsReceived = cut(me.Packets), cut(peer.Packets)
 	m.Retransmits = me.Verdicts[VerdictRetransmission]
 	m.BytesRetransmitted = me.RetransmittedBytes
-	m.DSACKDups, m.OOOReceived, m.ECNCE = peer.DSACKs, peer.Verdicts[VerdictReordered], peer.CEs
+	rare := a.Rare(peer)
+	m.DSACKDups, m.OOOReceived, m.ECNCE = rare.DSACKs, peer.Verdicts[VerdictReordered], rare.CEs
 	if me.RTT.N > 0 {
 		dst.Has |= tcp.HasRTT | tcp.HasMinRTT
 		m.RTT, m.RTTVar, m.MinRTT = micros(me.RTT.Smoothed()), micros(me.RTT.Var()), micros(me.RTT.Min())
@@ -170,14 +171,15 @@ func (a *Analyzer) fillStats(c *Conn, at int, p *tcp.PacketStats) {
 	p.Flags = uint16(c.TCPFlags)
 	for i := range 2 {
 		s := &c.Sides[at^i]
+		rare := a.Rare(s)
 		p.Packets[i], p.WireBytes[i] = s.Packets, s.WireBytes
-		p.Retransmissions[i] = s.Count(Retransmission)
-		p.FastRetransmissions[i] = s.Count(FastRetransmission)
-		p.SpuriousRetransmissions[i] = s.Count(SpuriousRetransmission)
-		p.OutOfOrder[i] = s.Count(OutOfOrder)
-		p.DupAcks[i], p.LostSegments[i] = s.Count(DuplicateAck), s.Count(LostSegment)
-		p.ZeroWindows[i], p.WindowFull[i] = s.Count(ZeroWindow), s.Count(WindowFull)
-		p.KeepAlives[i] = s.Count(KeepAlive)
+		p.Retransmissions[i] = rare.Count(Retransmission)
+		p.FastRetransmissions[i] = rare.Count(FastRetransmission)
+		p.SpuriousRetransmissions[i] = rare.Count(SpuriousRetransmission)
+		p.OutOfOrder[i] = rare.Count(OutOfOrder)
+		p.DupAcks[i], p.LostSegments[i] = rare.Count(DuplicateAck), rare.Count(LostSegment)
+		p.ZeroWindows[i], p.WindowFull[i] = rare.Count(ZeroWindow), rare.Count(WindowFull)
+		p.KeepAlives[i] = rare.Count(KeepAlive)
 		p.Resets[i], p.FINs[i], p.SYNs[i] = s.RSTs, s.FINs, s.SYNs
 		p.Reordered[i], p.NetworkDuplicates[i] = s.Verdicts[VerdictReordered], s.Verdicts[VerdictNetworkDuplicate]
 		p.RTTSamples[i] = s.RTT.N
