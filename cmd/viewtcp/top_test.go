@@ -16,8 +16,11 @@ func TestParseCounters(t *testing.T) {
 		want       map[string]uint64
 		fails      bool
 	}{
-		{"kernel", "Tcp: RtoAlgorithm MaxConn RetransSegs\nTcp: 1 -1 42\nTcpExt: ListenOverflows\nTcpExt: 7\n",
-			map[string]uint64{"Tcp.RtoAlgorithm": 1, "Tcp.RetransSegs": 42, "TcpExt.ListenOverflows": 7}, false},
+		{
+			"kernel", "Tcp: RtoAlgorithm MaxConn RetransSegs\nTcp: 1 -1 42\nTcpExt: ListenOverflows\nTcpExt: 7\n",
+			map[string]uint64{"Tcp.RtoAlgorithm": 1, "Tcp.RetransSegs": 42, "TcpExt.ListenOverflows": 7},
+			false,
+		},
 		{"fewer values", "Tcp: A B C\nTcp: 1 2\n", map[string]uint64{"Tcp.A": 1, "Tcp.B": 2}, false},
 		{"empty", "", map[string]uint64{}, false},
 		{"other group", "Tcp: A\nUdp: 1\n", map[string]uint64{}, true},

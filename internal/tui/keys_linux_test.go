@@ -146,6 +146,7 @@ func TestKeys(t *testing.T) {
 			s.gone("nginx  ")
 		},
 		actSavedFilters: func(t *testing.T, s *session) {
+			t.Helper()
 			s.press("/process java\x13") // Ctrl-S
 			s.until("saved")
 			s.press("\x1b")
