@@ -35,8 +35,8 @@ func burn() {
 	}
 }
 
-func testSampler(t testing.TB, change func(*Config)) *Sampler {
-	t.Helper()
+func testSampler(tb testing.TB, change func(*Config)) *Sampler {
+	tb.Helper()
 	cfg := DefaultConfig()
 	cfg.Host, cfg.Busiest = "alpha", 1000
 	if change != nil {
@@ -44,7 +44,7 @@ func testSampler(t testing.TB, change func(*Config)) *Sampler {
 	}
 	s, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -193,16 +193,16 @@ func selfID(t *testing.T) tcp.ProcessID {
 }
 
 // fixture writes a /proc of one CPU and some processes.
-func fixture(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
+func fixture(tb testing.TB, files map[string]string) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return dir
