@@ -386,7 +386,7 @@ func measureRecord(ctx context.Context, o *options) (*report, error) {
 	r.add(line)
 	if ours != nil {
 		r.add(row{
-			what: "the same by the command, which analyses as well", ours: describeRun(p), peer: line.peer, limit: line.limit,
+			what: "the same by the command", ours: describeRun(p), peer: line.peer, limit: line.limit,
 			command: strings.ReplaceAll(strings.Join(ours, " "), dir+"/", ""), verdict: meets(peer != nil && p.perPacket() <= t.perPacket()),
 		})
 	}
