@@ -310,7 +310,7 @@ func TestTopActs(t *testing.T) {
 		t.Fatalf("no packet is shown:\n%s", s.term.Screen.Text())
 	}
 	s.press("w")
-	s.until(" packets are in viewtcp-")
+	s.until(" in viewtcp-")
 	files, _ := filepath.Glob(filepath.Join(s.home, "viewtcp-*.pcapng"))
 	if len(files) != 1 {
 		t.Fatalf("files %v", files)
@@ -321,9 +321,9 @@ func TestTopActs(t *testing.T) {
 	s.press("\x1b")
 	s.until("PROCESS")
 	s.press("e")
-	s.until("Write 1 connections to a file")
+	s.until("Write 1 connection to a file")
 	s.press("\x15rows.jsonl\r")
-	s.until("wrote 1 connections to rows.jsonl")
+	s.until("wrote 1 connection to rows.jsonl")
 	b, err := os.ReadFile(filepath.Join(s.home, "rows.jsonl"))
 	if err != nil || !strings.Contains(string(b), `"process":"viewtcp.test"`) {
 		t.Errorf("rows.jsonl: %s, %v", b, err)

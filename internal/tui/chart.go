@@ -41,6 +41,33 @@ func largest(values []float64) float64 {
 	return m
 }
 
+// squeeze makes at most width values out of any number: each is the largest of as
+// many. before is how many values there were before the first; groups begin at
+// multiples of their size counted from there, so that peaks keep their shape
+// while time goes on.
+func squeeze(values []float64, before, width int) []float64 {
+	per := (len(values) + width - 1) / max(width, 1)
+	if per <= 1 {
+		return values
+	}
+	if (before+len(values)-1)/per-before/per >= width {
+		per++ // groups that are cut at both ends need one more
+	}
+	var out []float64
+	for i := 0; i < len(values); {
+		end := min(((before+i)/per+1)*per-before, len(values))
+		most := math.NaN()
+		for _, v := range values[i:end] {
+			if math.IsNaN(most) || v > most {
+				most = v
+			}
+		}
+		out = append(out, most)
+		i = end
+	}
+	return out
+}
+
 // braille draws the area below values with two of them a column and four steps a
 // line, the last value at the right end. It returns lines from top to bottom.
 func braille(values []float64, width, height int, top float64) []string {

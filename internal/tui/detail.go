@@ -31,7 +31,7 @@ func (m *Model) openDetail(r *row) tea.Cmd {
 	}
 	m.detail = detail{id: r.conn.ID, row: r}
 	m.view = viewDetail
-	m.hist.add(r)
+	m.hist.add(r, m.snap.Time.Boot, m.pace.interval())
 	p := r.conn.Process
 	if m.cfg.Parents == nil || p == nil {
 		return nil
@@ -249,7 +249,12 @@ func (d *detail) drawSparklines(m *Model, c *canvas) {
 		return
 	}
 	var values []float64
-	heading(c, "Last minutes")
+	c.end(sNormal)
+	c.str(sHead, " Last minutes")
+	if h.n > 1 {
+		c.str(sDim, "  over "+durationText(h.span(m.snap.Time.Boot)))
+	}
+	c.end(sNormal)
 	columns := 1
 	if c.width >= 120 {
 		columns = 2
@@ -272,7 +277,7 @@ func (d *detail) drawSparklines(m *Model, c *canvas) {
 		c.to(sNormal, at)
 		c.cell(sDim, "   "+s.title, 9, false)
 		width := max(min(cellWidth-9-11-11-2, historyLen), 10)
-		c.str(s.style, sparkline(values, width, 0))
+		c.str(s.style, sparkline(squeeze(values, h.first(), width), width, 0))
 		c.cell(sNormal, " "+s.unit(uint64(latest)), 11, false)
 		c.cell(sDim, "max "+s.unit(uint64(largest(values))), 12, false)
 		if n++; n%columns == 0 {
@@ -284,24 +289,38 @@ func (d *detail) drawSparklines(m *Model, c *canvas) {
 	}
 }
 
-// exact is a value with all its digits, where the human form drops some.
-func exact(f *tcp.Field, c *tcp.Conn) string {
+// fieldText is a value as people read it, with all its digits where that form
+// drops some.
+func fieldText(f *tcp.Field, c *tcp.Conn) string {
+	const fewBytes = 100_000 // so many are read as easily in digits
+	t := string(text.AppendHuman(nil, f, c))
 	if f.Num == nil {
-		return ""
+		return t
 	}
-	v, ok := f.Num(c)
+	v, _ := f.Num(c)
 	switch f.Kind {
-	case tcp.KindBytes, tcp.KindRate:
-		if ok && v >= 1024 {
+	case tcp.KindUint:
+		switch f.Group {
+		case tcp.GroupVolume, tcp.GroupPath, tcp.GroupWindows, tcp.GroupPackets:
+			return countText(v)
+		default:
+		}
+	case tcp.KindBytes:
+		if v < fewBytes {
 			return countText(v) + " B"
 		}
+		return t + " (" + countText(v) + " B)"
+	case tcp.KindRate:
+		if v >= 1024 {
+			return t + " (" + countText(v) + " B)"
+		}
 	case tcp.KindDuration:
-		if ok && v >= 1000 {
-			return countText(v) + " µs"
+		if v >= 1000 {
+			return t + " (" + countText(v) + " µs)"
 		}
 	default:
 	}
-	return ""
+	return t
 }
 
 // detailGroups is the order of the groups of fields: what moves comes first.
@@ -324,10 +343,7 @@ func drawFields(c *canvas, conn *tcp.Conn) {
 				heading(c, strings.ToUpper(t[:1])+t[1:])
 			}
 			c.cell(sAccent, "   "+f.Name, max(nameWidth, len(f.Name)+1)+3, false)
-			value := string(text.AppendHuman(nil, f, conn))
-			if more := exact(f, conn); more != "" {
-				value += " (" + more + ")"
-			}
+			value := fieldText(f, conn)
 			c.cell(sNormal, value, min(max(cells(value), valueWidth), max(c.room(), 1)), false)
 			if c.room() > 20 {
 				c.str(sDim, "  ")

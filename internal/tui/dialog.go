@@ -235,7 +235,7 @@ func (m *Model) askExport() {
 		conns[i] = m.shownConn(r.conn)
 	}
 	p := &prompt{
-		title: "Write " + countText(len(conns)) + " connections to a file",
+		title: "Write " + connsText(len(conns)) + " to a file",
 		lines: []string{"with all fields: .csv, .json or .jsonl; an existing file is not overwritten"},
 		done: func(m *Model, t string) tea.Cmd {
 			if t = strings.TrimSpace(t); t == "" {
@@ -248,7 +248,7 @@ func (m *Model) askExport() {
 						m.say(sBad, "not written: "+err.Error())
 						return
 					}
-					m.say(sGood, "wrote "+countText(len(conns))+" connections to "+t)
+					m.say(sGood, "wrote "+connsText(len(conns))+" to "+t)
 				}
 			})
 		},

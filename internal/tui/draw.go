@@ -208,6 +208,9 @@ func (m *Model) drawFooter(c *canvas) {
 	} else {
 		part(sDim, "lost 0")
 	}
+	if m.pace.gaps > 0 {
+		part(sBad, "gaps "+countText(m.pace.gaps))
+	}
 	part(sDim, "every "+m.interval.String())
 	m.hints(c)
 	c.end(sNormal)

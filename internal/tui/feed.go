@@ -80,7 +80,7 @@ type pace struct {
 	opened, closed, retransmits, resets float64 // a second
 	every                               float64 // seconds between snapshots
 	skipped                             uint64
-	gaps                                uint64
+	gaps                                uint64 // intervals in which something may be missing
 	lost                                tcp.Loss
 
 	retransmitted, reset uint64 // since the last snapshot
@@ -100,6 +100,9 @@ func (p *pace) took(was, is *tcp.Snapshot) {
 	p.retransmits, p.resets = float64(p.retransmitted)/secs, float64(p.reset)/secs
 	p.retransmitted, p.reset = 0, 0
 }
+
+// interval is the time between the last two snapshots.
+func (p *pace) interval() time.Duration { return time.Duration(p.every * float64(time.Second)) }
 
 func (p *pace) happened(e *tcp.Event) {
 	switch e.Type {

@@ -60,6 +60,9 @@ type group struct {
 	rows  []*row
 	conns int
 	sums  [numGroupColumns]uint64
+	// known says that at least one connection has the value: a sum of nothing
+	// known is not 0.
+	known [numGroupColumns]bool
 	rtts  []uint32
 }
 
@@ -143,19 +146,20 @@ func (x *group) add(r *row) {
 	c := r.conn
 	x.rows = append(x.rows, r)
 	x.conns++
-	x.sums[groupRX] += r.rx
-	x.sums[groupTX] += r.tx
-	if c.Has&tcp.HasBytesReceived != 0 {
-		x.sums[groupBytesReceived] += c.Metrics.BytesReceived
-	}
-	if c.Has&tcp.HasBytesSent != 0 {
-		x.sums[groupBytesSent] += c.Metrics.BytesSent
-	}
-	if c.Has&tcp.HasRetransmits != 0 {
-		x.sums[groupRetransmits] += uint64(c.Metrics.Retransmits)
-	}
+	x.sum(groupRX, c.Has&tcp.HasReceiveRate != 0, r.rx)
+	x.sum(groupTX, c.Has&tcp.HasSendRate != 0, r.tx)
+	x.sum(groupBytesReceived, c.Has&tcp.HasBytesReceived != 0, c.Metrics.BytesReceived)
+	x.sum(groupBytesSent, c.Has&tcp.HasBytesSent != 0, c.Metrics.BytesSent)
+	x.sum(groupRetransmits, c.Has&tcp.HasRetransmits != 0, uint64(c.Metrics.Retransmits))
 	if c.Has&tcp.HasRTT != 0 {
 		x.rtts = append(x.rtts, c.Metrics.RTT)
+	}
+}
+
+func (x *group) sum(column int, known bool, v uint64) {
+	if known {
+		x.sums[column] += v
+		x.known[column] = true
 	}
 }
 
@@ -166,10 +170,10 @@ func (x *group) finish(m *Model, by grouping) {
 			x.label = c.Names.RemoteName + " (" + x.label + ")"
 		}
 	}
-	x.sums[groupConns] = uint64(x.conns)
+	x.sum(groupConns, true, uint64(x.conns))
 	slices.Sort(x.rtts)
 	for col, p := range map[int]int{groupRTT50: 50, groupRTT95: 95, groupRTTMax: 100} {
-		x.sums[col] = percentile(x.rtts, p)
+		x.sum(col, len(x.rtts) > 0, percentile(x.rtts, p))
 	}
 }
 
@@ -206,6 +210,12 @@ func (g *groups) compare(a, b *group) int {
 	}
 	if g.reverse {
 		d = -d
+	}
+	if g.sort != groupName && a.known[g.sort] != b.known[g.sort] { // the unknown last, whichever way
+		d = 1
+		if a.known[g.sort] {
+			d = -1
+		}
 	}
 	if d == 0 {
 		d = strings.Compare(a.label, b.label)
@@ -417,10 +427,10 @@ func (g *groups) drawLine(m *Model, c *canvas, l groupLine, ws []int, gap int) {
 }
 
 func (x *group) cell(i int) (string, style) {
-	v := x.sums[i]
-	if v == 0 && i >= groupRTT50 {
+	if !x.known[i] {
 		return "--", sDim
 	}
+	v := x.sums[i]
 	st := sNormal
 	if v == 0 {
 		st = sDim
@@ -472,9 +482,8 @@ func (g *groups) drawRow(m *Model, c *canvas, r *row, ws []int, gap int) {
 	c.to(all, ws[0])
 	one := group{}
 	one.add(r)
-	one.sums[groupConns] = 0
 	if len(one.rtts) > 0 {
-		one.sums[groupRTT50] = uint64(one.rtts[0])
+		one.sum(groupRTT50, true, uint64(one.rtts[0]))
 	}
 	for i := 1; i < len(ws); i++ {
 		c.spaces(gap)

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"math"
+	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
@@ -27,7 +28,8 @@ const (
 // history holds samples of one connection in a ring.
 type history struct {
 	ring [numSeries][historyLen]float32
-	n    int // samples ever taken
+	at   [historyLen]int64 // when, in nanoseconds of the boot clock
+	n    int               // samples ever taken
 	used uint64
 	// retransmits is the total of the last sample.
 	retransmits uint32
@@ -39,8 +41,8 @@ type histories struct {
 	used uint64
 }
 
-// add takes a sample of a row.
-func (hs *histories) add(r *row) {
+// add takes a sample of a row; every is the time from one sample to the next.
+func (hs *histories) add(r *row, now int64, every time.Duration) {
 	c := r.conn
 	if c.State == tcp.Listen || r.closed != 0 {
 		return
@@ -55,14 +57,14 @@ func (hs *histories) add(r *row) {
 			hs.evict()
 		}
 		h = &history{}
-		if c.Has&tcp.HasRetransmits != 0 {
-			h.retransmits = c.Metrics.Retransmits
-		}
 		hs.byID[c.ID] = h
 	}
 	h.used = hs.used
-	nan := float32(math.NaN())
-	v := [numSeries]float32{nan, nan, nan, nan, nan}
+	if h.n > 0 && h.last() >= now {
+		return // taken already
+	}
+	whole := h.skip(now, every)
+	v := noSample()
 	if c.Has&tcp.HasReceiveRate != 0 {
 		v[seriesRX] = float32(c.Metrics.ReceiveRate)
 	}
@@ -76,13 +78,54 @@ func (hs *histories) add(r *row) {
 		v[seriesCWND] = float32(c.Metrics.CWND)
 	}
 	if c.Has&tcp.HasRetransmits != 0 {
-		v[seriesRetransmits] = float32(c.Metrics.Retransmits - h.retransmits)
+		if whole {
+			v[seriesRetransmits] = float32(c.Metrics.Retransmits - h.retransmits)
+		}
 		h.retransmits = c.Metrics.Retransmits
 	}
+	h.push(&v, now)
+}
+
+// noSample is a sample of which nothing is known.
+func noSample() (v [numSeries]float32) {
+	for i := range v {
+		v[i] = float32(math.NaN())
+	}
+	return v
+}
+
+func (h *history) push(v *[numSeries]float32, at int64) {
 	for i := range v {
 		h.ring[i][h.n%historyLen] = v[i]
 	}
+	h.at[h.n%historyLen] = at
 	h.n++
+}
+
+// skip leaves the places empty of samples that were not taken because the row was
+// out of sight. It reports whether there are none, so that what was counted since
+// the last sample is of one interval.
+func (h *history) skip(now int64, every time.Duration) (whole bool) {
+	if h.n == 0 || every <= 0 {
+		return false
+	}
+	last := h.last()
+	missed := (now-last+int64(every)/2)/int64(every) - 1
+	none := noSample()
+	for i := max(missed-historyLen, 0); i < missed; i++ {
+		h.push(&none, last+(i+1)*int64(every))
+	}
+	return missed <= 0
+}
+
+// last is when the latest sample was taken; there must be one.
+func (h *history) last() int64 { return h.at[(h.n-1)%historyLen] }
+
+// first is the number of the oldest sample that is kept, span the time since.
+func (h *history) first() int { return max(h.n-historyLen, 0) }
+
+func (h *history) span(now int64) time.Duration {
+	return time.Duration(now - h.at[h.first()%historyLen])
 }
 
 // evict forgets the quarter that was not in sight for longest.
@@ -103,7 +146,7 @@ func (hs *histories) evict() {
 
 // values appends a series in order of time.
 func (h *history) values(dst []float64, series int) []float64 {
-	for i := max(h.n-historyLen, 0); i < h.n; i++ {
+	for i := h.first(); i < h.n; i++ {
 		dst = append(dst, float64(h.ring[series][i%historyLen]))
 	}
 	return dst

@@ -326,18 +326,30 @@ func (m *Model) feed(msg *feedMsg) {
 func (m *Model) keepSamples(was *tcp.Snapshot) {
 	m.over.sample(m, was)
 	m.measure()
-	h := m.tableHeight()
-	if s := m.set(); m.frozen == nil && m.view == viewConns {
-		for i := m.top; i < min(m.top+h, len(s.shown)); i++ {
-			m.hist.add(s.shown[i])
-		}
-	}
 	if m.view == viewDetail {
 		m.detail.follow(m)
-		if r := m.live.rows[m.detail.id]; r != nil {
-			m.hist.add(r)
-		}
 	}
+	for _, r := range m.sampled() {
+		m.hist.add(r, m.snap.Time.Boot, m.pace.interval())
+	}
+}
+
+// sampled are the rows that samples are taken of: all, or if those are too many
+// the ones in sight.
+func (m *Model) sampled() []*row {
+	switch {
+	case len(m.live.all) <= maxHistories:
+		return m.live.all
+	case m.view == viewDetail:
+		if r := m.live.rows[m.detail.id]; r != nil {
+			return []*row{r}
+		}
+	case m.view == viewConns && m.frozen == nil:
+		shown := m.live.shown
+		return shown[min(m.top, len(shown)):min(m.top+m.tableHeight(), len(shown))]
+	default:
+	}
+	return nil
 }
 
 // keepCursor has the cursor stay with its row, and the row on its line, when rows

@@ -1,9 +1,11 @@
 package tui
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
@@ -21,6 +23,7 @@ const (
 
 // point is one sample of the whole host.
 type point struct {
+	at                                                                     int64 // nanoseconds of the boot clock
 	open, halfOpen, opened, closed, retransmits, resets, rx, tx, overflows float64
 }
 
@@ -30,6 +33,7 @@ type overview struct {
 	n       int
 	ports   map[uint16]*portHeat
 	bucket  int64 // of the last sample
+	began   int64 // the first bucket
 	kernel  Counters
 	counted bool
 	err     error
@@ -88,7 +92,7 @@ func (o *overview) sample(m *Model, was *tcp.Snapshot) {
 	}
 	t := &m.live.totals
 	p := point{
-		open: float64(is.Stats.Open), halfOpen: float64(is.Stats.HalfOpen + t.states[tcp.SynSent]),
+		at: is.Time.Boot, open: float64(is.Stats.Open), halfOpen: float64(is.Stats.HalfOpen + t.states[tcp.SynSent]),
 		rx: float64(t.rx), tx: float64(t.tx), opened: m.pace.opened, closed: m.pace.closed,
 	}
 	if secs > 0 {
@@ -123,7 +127,7 @@ func (o *overview) sampleKernel(m *Model, p *point, secs float64) {
 func (o *overview) heat(m *Model, secs float64) {
 	bucket := m.snap.Time.Boot / heatBucket
 	if o.bucket == 0 {
-		o.bucket = bucket
+		o.bucket, o.began = bucket, bucket
 	}
 	for n := min(bucket-o.bucket, heatLen); n > 0; n-- {
 		at := (bucket - n + 1) % heatLen
@@ -165,10 +169,18 @@ func (o *overview) port(p uint16) *portHeat {
 	return h
 }
 
-// series appends a value of the points in order of time.
+// first is the number of the oldest point that is kept.
+func (o *overview) first() int { return max(o.n-overviewLen, 0) }
+
+// span is the time that the charts show.
+func (o *overview) span() time.Duration {
+	return time.Duration(o.latest().at - o.points[o.first()%overviewLen].at)
+}
+
+// series are values of the points in order of time.
 func (o *overview) series(get func(*point) float64) []float64 {
 	vs := make([]float64, 0, min(o.n, overviewLen))
-	for i := max(o.n-overviewLen, 0); i < o.n; i++ {
+	for i := o.first(); i < o.n; i++ {
 		vs = append(vs, get(&o.points[i%overviewLen]))
 	}
 	return vs
@@ -204,7 +216,7 @@ func (o *overview) draw(m *Model, c *canvas, height int) {
 		rows = 5
 	}
 	ps := []panel{
-		o.trend("Open connections", countText(int(o.latest().open)), sGood, rows, width, func(p *point) float64 { return p.open }),
+		o.open(rows, width),
 		o.churn(rows, width),
 		o.traffic(rows, width),
 		o.trouble(rows, width),
@@ -253,16 +265,32 @@ func (p *panel) draw(c *canvas, y, at, width int) {
 	c.to(sNormal, at+width)
 }
 
-func chartLines(s style, vs []float64, width, rows int) (ls []func(*canvas, int)) {
-	for _, l := range braille(vs, width-2, rows, 0) {
+// chart draws the series of a panel so that all of it fits the width.
+func (o *overview) chart(vs []float64, width, rows int, top float64) []string {
+	return braille(squeeze(vs, o.first(), 2*(width-2)), width-2, rows, top)
+}
+
+func chartLines(s style, chart []string) (ls []func(*canvas, int)) {
+	for _, l := range chart {
 		ls = append(ls, func(c *canvas, _ int) { c.str(s, l) })
 	}
 	return ls
 }
 
-func (o *overview) trend(title, now string, s style, rows, width int, get func(*point) float64) panel {
-	vs := o.series(get)
-	return panel{title, now + ", at most " + countText(int(largest(vs))), chartLines(s, vs, width, rows)}
+// mirrored draws one series upwards and another one downwards.
+func (o *overview) mirrored(rows, width int, up []float64, upAs style, upTop float64, down []float64, downAs style, downTop float64) []func(*canvas, int) {
+	above := (rows + 1) / 2
+	return append(chartLines(upAs, o.chart(up, width, above, upTop)),
+		chartLines(downAs, flip(o.chart(down, width, max(rows-above, 1), downTop)))...)
+}
+
+func (o *overview) open(rows, width int) panel {
+	vs := o.series(func(p *point) float64 { return p.open })
+	right := countText(int(o.latest().open)) + ", at most " + countText(int(largest(vs)))
+	if o.n > 1 {
+		right += " in " + durationText(o.span())
+	}
+	return panel{"Open connections", right, chartLines(sGood, o.chart(vs, width, rows, 0))}
 }
 
 // churn is new connections above and ended ones below.
@@ -270,14 +298,7 @@ func (o *overview) churn(rows, width int) panel {
 	p := o.latest()
 	opened, closed := o.series(func(p *point) float64 { return p.opened }), o.series(func(p *point) float64 { return p.closed })
 	top := max(largest(opened), largest(closed))
-	var ls []func(*canvas, int)
-	up := (rows + 1) / 2
-	for _, l := range braille(opened, width-2, up, top) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sGood, l) })
-	}
-	for _, l := range flip(braille(closed, width-2, max(rows-up, 1), top)) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sClosed, l) })
-	}
+	ls := o.mirrored(rows, width, opened, sGood, top, closed, sClosed, top)
 	return panel{"Churn", "+" + perSecond(p.opened) + " −" + perSecond(p.closed) + "/s, at most " + perSecond(top), ls}
 }
 
@@ -311,14 +332,7 @@ func (o *overview) traffic(rows, width int) panel {
 	p := o.latest()
 	rx, tx := o.series(func(p *point) float64 { return p.rx }), o.series(func(p *point) float64 { return p.tx })
 	top := max(largest(rx), largest(tx))
-	var ls []func(*canvas, int)
-	up := (rows + 1) / 2
-	for _, l := range braille(rx, width-2, up, top) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sReceive, l) })
-	}
-	for _, l := range flip(braille(tx, width-2, max(rows-up, 1), top)) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sSend, l) })
-	}
+	ls := o.mirrored(rows, width, rx, sReceive, top, tx, sSend, top)
 	return panel{"Traffic", "↓" + rateText(uint64(p.rx)) + " ↑" + rateText(uint64(p.tx)) + ", at most " + rateText(uint64(top)), ls}
 }
 
@@ -326,15 +340,8 @@ func (o *overview) traffic(rows, width int) panel {
 func (o *overview) trouble(rows, width int) panel {
 	p := o.latest()
 	re, rst := o.series(func(p *point) float64 { return p.retransmits }), o.series(func(p *point) float64 { return p.resets })
-	var ls []func(*canvas, int)
-	up := (rows + 1) / 2
-	for _, l := range braille(re, width-2, up, 0) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sWarn, l) })
-	}
-	for _, l := range flip(braille(rst, width-2, max(rows-up, 1), 0)) {
-		ls = append(ls, func(c *canvas, _ int) { c.str(sClosed, l) })
-	}
-	return panel{"Retransmissions, resets", perSecond(p.retransmits) + "/s, " + perSecond(p.resets) + "/s", ls}
+	ls := o.mirrored(rows, width, re, sWarn, 0, rst, sClosed, 0)
+	return panel{"Retransmissions, resets", perSecond(p.retransmits) + ", " + perSecond(p.resets) + "/s, at most " + perSecond(largest(re)) + ", " + perSecond(largest(rst)), ls}
 }
 
 // barRows is the number of bars in a panel.
@@ -395,7 +402,7 @@ func (o *overview) waiting(m *Model) panel {
 			c.cell(sNormal, label, min(20, width/2), false)
 			c.spaces(1)
 			room := max(end-c.x-18, 1)
-			c.str(s, sparkline(vs, room, 0))
+			c.str(s, sparkline(squeeze(vs, o.first(), room), room, 0))
 			c.cell(sNormal, now, end-c.x, true)
 		})
 	}
@@ -450,8 +457,8 @@ func (o *overview) tops(m *Model, title, field string) panel {
 			list = append(list, x)
 		}
 		x.conns++
-		x.sums[groupRX] += r.rx
-		x.sums[groupTX] += r.tx
+		x.sum(groupRX, r.conn.Has&tcp.HasReceiveRate != 0, r.rx)
+		x.sum(groupTX, r.conn.Has&tcp.HasSendRate != 0, r.tx)
 		if len(x.rows) == 0 {
 			x.rows = append(x.rows, r)
 		}
@@ -464,7 +471,11 @@ func (o *overview) tops(m *Model, title, field string) panel {
 	for _, x := range list[:min(len(list), barRows)] {
 		x.finish(m, by)
 		share := float64(traffic(x)) / float64(max(traffic(list[0]), 1))
-		p.lines = append(p.lines, barLine(x.label, sAccent, share, rateText(traffic(x))+" "+countText(x.conns)+"×"))
+		rate := "--"
+		if x.known[groupRX] || x.known[groupTX] {
+			rate = rateText(traffic(x))
+		}
+		p.lines = append(p.lines, barLine(x.label, sAccent, share, rate+" "+countText(x.conns)+"×"))
 	}
 	return p.padded()
 }
@@ -515,7 +526,7 @@ func (o *overview) drawHeat(c *canvas) {
 		sum := 0.0
 		for x := range width {
 			b := o.bucket - int64(width-1-x)
-			if b < 0 {
+			if b < o.began {
 				c.str(sDim, " ")
 				continue
 			}
@@ -537,7 +548,22 @@ func (o *overview) drawHeat(c *canvas) {
 	if len(es) == 0 {
 		c.str(sDim, "   no traffic yet")
 		c.end(sNormal)
+		return
 	}
+	c.to(sNormal, label)
+	c.str(sDim, timeAxis(width))
+	c.end(sNormal)
+}
+
+// timeAxis is the line below the heatmap: every five minutes, up to now.
+func timeAxis(width int) string {
+	const every = 5 * 60e9 / int(heatBucket)
+	line := bytes.Repeat([]byte{' '}, width)
+	copy(line[width-len("now"):], "now")
+	for n := 1; width-1-n*every >= 0; n++ {
+		copy(line[width-1-n*every:], "-"+strconv.Itoa(5*n)+"m")
+	}
+	return string(line)
 }
 
 // heatRunes tell shares apart without colors too.

@@ -77,7 +77,7 @@ func (m *Model) toggleCapture() tea.Cmd {
 				m.say(sBad, "capture: "+err.Error())
 			case path != "":
 				_, n := p.take()
-				m.say(sGood, countText(n)+" packets are in "+path)
+				m.say(sGood, counted(n, "packet is", "packets are")+" in "+path)
 			}
 		}
 	}))

@@ -27,10 +27,23 @@ func (m *Model) available() []*column {
 	return append(append([]*column(nil), m.columns[:pinned]...), m.columns[pinned+m.shift:]...)
 }
 
+// fitted are the available columns, the widths of those that there is room for,
+// and the space between them: less where that shows more of them.
+func (m *Model) fitted() (cols []*column, ws []int, gap int) {
+	cols = m.available()
+	want := m.want(cols)
+	gap = gapFor(m.width)
+	if ws = fit(cols, want, m.width-gutter, gap); len(ws) < len(cols) {
+		gap = 1
+		ws = fit(cols, want, m.width-gutter, gap)
+	}
+	return cols, ws, gap
+}
+
 // shownColumns are those that there is room for.
 func (m *Model) shownColumns() []*column {
-	cols := m.available()
-	return cols[:len(fit(cols, m.want(cols), m.width-gutter, gapFor(m.width)))]
+	cols, ws, _ := m.fitted()
+	return cols[:len(ws)]
 }
 
 // want is how wide columns would like to be: as the widest cell that was seen
@@ -76,10 +89,9 @@ func (m *Model) measureColumns(cols []*column) {
 // columnAt is the number of the shown column at a place of a line; -1 if there is
 // none.
 func (m *Model) columnAt(x int) int {
-	cols := m.available()
-	gap := gapFor(m.width)
+	_, ws, gap := m.fitted()
 	at := gutter
-	for i, w := range fit(cols, m.want(cols), m.width-gutter, gap) {
+	for i, w := range ws {
 		if x >= at && x < at+w+gap {
 			return i
 		}
@@ -90,10 +102,8 @@ func (m *Model) columnAt(x int) int {
 
 // drawTable draws the heads and the rows in sight.
 func (m *Model) drawTable(c *canvas) {
-	cols := m.available()
-	gap := gapFor(m.width)
 	m.measure()
-	ws := fit(cols, m.want(cols), m.width-gutter, gap)
+	cols, ws, gap := m.fitted()
 	s := m.set()
 	m.drawHeads(c, cols, ws, gap)
 	h := m.tableHeight()
@@ -149,7 +159,7 @@ func (m *Model) drawHeads(c *canvas, cols []*column, ws []int, gap int) {
 		}
 		c.cell(st, head, w, cols[j].right)
 	}
-	if more := len(m.available()) - len(ws); more > 0 && c.room() >= 2 {
+	if more := len(cols) - len(ws); more > 0 && c.room() >= 2 {
 		c.rightStr(sDim, "▸")
 	}
 	c.end(sHead)
@@ -164,7 +174,7 @@ func (m *Model) drawNothing(c *canvas) {
 	case m.bar.err != nil:
 		c.str(sDim, "  nothing matches the filter as it was before the mistake")
 	default:
-		c.str(sDim, "  none of "+countText(t)+" connections match; "+m.keys.label(actBack)+" clears the filter")
+		c.str(sDim, "  none of "+connsText(t)+" match; "+m.keys.label(actBack)+" clears the filter")
 	}
 	c.end(sNormal)
 }
@@ -214,7 +224,7 @@ func (s *rowSet) cellStyle(r *row, col *column) style {
 		}
 	}
 	if r.changed == s.pass && r.prev != nil && col.changed(r.prev, c) {
-		return sChanged
+		return sFresh
 	}
 	if col.field != nil && col.field.Num != nil {
 		if v, ok := col.field.Num(c); !ok || v == 0 {

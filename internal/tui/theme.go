@@ -14,6 +14,7 @@ const (
 	sHeadSort
 	sNew
 	sChanged
+	sFresh // a value that changed
 	sClosed
 	sGood
 	sListen
@@ -50,7 +51,7 @@ var themeDark = &theme{
 		sDim: "38;5;244", sBold: "1",
 		sBar: "38;5;252;48;5;236", sBarStrong: "1;38;5;231;48;5;24", sBarDim: "38;5;246;48;5;236",
 		sHead: "1;38;5;110", sHeadSort: "1;4;38;5;117",
-		sNew: "38;5;114", sChanged: "38;5;221", sClosed: "38;5;203",
+		sNew: "38;5;114", sChanged: "38;5;221", sFresh: "38;5;229", sClosed: "38;5;203",
 		sGood: "38;5;114", sListen: "38;5;80", sWarn: "38;5;221", sBad: "1;38;5;203",
 		sAccent: "38;5;117", sKey: "1;38;5;222", sBanner: "38;5;234;48;5;221",
 		sReceive: "38;5;80", sSend: "38;5;176",
@@ -65,7 +66,7 @@ var themeLight = &theme{
 		sDim: "38;5;243", sBold: "1",
 		sBar: "38;5;236;48;5;253", sBarStrong: "1;38;5;231;48;5;25", sBarDim: "38;5;241;48;5;253",
 		sHead: "1;38;5;25", sHeadSort: "1;4;38;5;25",
-		sNew: "38;5;28", sChanged: "38;5;130", sClosed: "38;5;160",
+		sNew: "38;5;28", sChanged: "38;5;130", sFresh: "38;5;94", sClosed: "38;5;160",
 		sGood: "38;5;28", sListen: "38;5;30", sWarn: "38;5;130", sBad: "1;38;5;160",
 		sAccent: "38;5;25", sKey: "1;38;5;130", sBanner: "38;5;231;48;5;130",
 		sReceive: "38;5;30", sSend: "38;5;90",
@@ -80,7 +81,7 @@ var themeContrast = &theme{
 		sNormal: "97;40", sDim: "37;40", sBold: "1;97;40",
 		sBar: "1;30;107", sBarStrong: "1;97;44", sBarDim: "30;107",
 		sHead: "1;4;97;40", sHeadSort: "1;7;97;40",
-		sNew: "1;92;40", sChanged: "1;93;40", sClosed: "1;91;40",
+		sNew: "1;92;40", sChanged: "1;93;40", sFresh: "93;40", sClosed: "1;91;40",
 		sGood: "1;92;40", sListen: "1;96;40", sWarn: "1;93;40", sBad: "1;97;41",
 		sAccent: "1;96;40", sKey: "1;93;40", sBanner: "1;30;103",
 		sReceive: "1;96;40", sSend: "1;95;40",

@@ -16,6 +16,16 @@ func countText[T int | uint64](n T) string {
 	return s
 }
 
+// counted is a number of things.
+func counted[T int | uint64](n T, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return countText(n) + " " + many
+}
+
+func connsText(n int) string { return counted(n, "connection", "connections") }
+
 func bytesText(n uint64) string { return string(text.AppendBytes(nil, n)) }
 
 func rateText(n uint64) string { return bytesText(n) + "/s" }

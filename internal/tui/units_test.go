@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/viewtcp/viewtcp/internal/filter"
@@ -235,4 +236,76 @@ func testConfigOf(feed *demo.Feed) Config {
 	cfg.View = feed
 	cfg.FilterOptions = func() filter.Options { return filter.Options{Now: demo.Start} }
 	return cfg
+}
+
+func TestSqueeze(t *testing.T) {
+	nan := math.NaN()
+	for _, tt := range []struct {
+		name   string
+		values []float64
+		before int
+		width  int
+		want   []float64
+	}{
+		{"few", []float64{1, 2}, 0, 5, []float64{1, 2}},
+		{"none", nil, 0, 5, nil},
+		{"pairs", []float64{1, 2, 4, 3, 9, 0}, 0, 3, []float64{2, 4, 9}},
+		{"the last group is not full", []float64{1, 2, 4, 3, 9}, 0, 3, []float64{2, 4, 9}},
+		{"groups begin where they would have", []float64{2, 4, 3, 9, 0}, 1, 3, []float64{2, 4, 9}},
+		{"one more for a group cut at both ends", []float64{2, 4, 3, 9, 0, 7}, 1, 3, []float64{4, 9, 7}},
+		{"unknown", []float64{nan, nan, nan, 1}, 0, 2, []float64{nan, 1}},
+	} {
+		got := squeeze(tt.values, tt.before, tt.width)
+		if !slices.EqualFunc(got, tt.want, func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSamplesOutOfSight: what was not sampled stays blank, and what was counted
+// meanwhile is told of no moment.
+func TestSamplesOutOfSight(t *testing.T) {
+	var hs histories
+	r := &row{conn: conn(1, tcp.Established, 5)}
+	r.conn.Has |= tcp.HasRetransmits
+	for _, sec := range []int64{100, 101, 101, 105, 106} {
+		r.conn.Metrics.Retransmits += 2
+		hs.add(r, at(sec).Boot, time.Second)
+	}
+	h := hs.byID[1]
+	draw := func(series int) string { return sparkline(h.values(nil, series), 8, 0) }
+	if got, want := draw(seriesRX), " ██   ██"; got != want {
+		t.Errorf("rates %q, want %q", got, want)
+	}
+	if got, want := draw(seriesRetransmits), "  █    █"; got != want {
+		t.Errorf("retransmissions %q, want %q", got, want)
+	}
+	if got := h.span(at(106).Boot); got != 6*time.Second {
+		t.Errorf("a span of %v", got)
+	}
+	hs.add(r, at(9_000).Boot, time.Second) // longer than anything is kept
+	if got := h.values(nil, seriesRX); len(got) != historyLen || !math.IsNaN(got[0]) || got[historyLen-1] != 5 {
+		t.Errorf("after a long time: %v", got)
+	}
+}
+
+// TestUnknownSums: a group without a known value has none, and comes last
+// whichever way groups are sorted.
+func TestUnknownSums(t *testing.T) {
+	with, without := &group{label: "with"}, &group{label: "without"}
+	c := conn(1, tcp.Established, 0)
+	with.add(&row{conn: c})
+	without.add(&row{conn: &tcp.Conn{ID: 2, State: tcp.Listen}})
+	if t1, _ := with.cell(groupRX); t1 != "0" {
+		t.Errorf("known to be nothing: %q", t1)
+	}
+	if t1, _ := without.cell(groupRX); t1 != "--" {
+		t.Errorf("unknown: %q", t1)
+	}
+	for _, reverse := range []bool{false, true} {
+		g := groups{sort: groupRX, reverse: reverse}
+		if g.compare(with, without) >= 0 {
+			t.Errorf("reverse %v: the unknown is first", reverse)
+		}
+	}
 }
