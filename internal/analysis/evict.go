@@ -187,6 +187,7 @@ func (a *Analyzer) end(ref uint32, why EndReason) {
 	if why == EndEvicted && c.place.list == listHalfOpen {
 		a.stats.EvictedHalfOpen++
 	}
+	a.nameAtEnd(ref, c)
 	if a.cfg.OnEnd != nil {
 		a.cfg.OnEnd(c)
 	}

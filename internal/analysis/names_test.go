@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // hello is what crypto/tls sends first.
@@ -339,5 +344,30 @@ func BenchmarkNames(b *testing.B) {
 		if !r.add(0, data, &names) {
 			b.Fatal("not done")
 		}
+	}
+}
+
+// TestNamesOfCutHello: what a capture that cuts frames shows of a hello still
+// names its connection when that ends.
+func TestNamesOfCutHello(t *testing.T) {
+	whole := longHello(10, append(sniExtension("cut.example"), append([]byte{0, 21, 4, 0}, make([]byte, 1<<10)...)...)...)
+	ends := tcp.Tuple{
+		Local: tcp.AddrFrom(netip.MustParseAddr("192.0.2.1")), LocalPort: 40000,
+		Remote: tcp.AddrFrom(netip.MustParseAddr("192.0.2.2")), RemotePort: 443,
+	}
+	var got []Names
+	var a *Analyzer
+	cfg := DefaultConfig()
+	cfg.OnEnd = func(c *Conn) { got = append(got, a.Names(c)) }
+	a = New(cfg)
+	var p Packet
+	a.Add(&capture.Segment{Tuple: ends, Time: 1, Seq: 100, Flags: capture.SYN, HeaderLen: 20}, &p)
+	a.Add(&capture.Segment{Tuple: ends, Time: 2, Seq: 101, Flags: capture.ACK, HeaderLen: 20, Len: uint32(len(whole)), Payload: whole[:200]}, &p)
+	a.Flush()
+	if want := []Names{{SNI: "cut.example"}}; !slices.Equal(got, want) {
+		t.Errorf("names %+v, want %+v", got, want)
+	}
+	if n := len(a.naming.reading); n != 0 || a.naming.sets[len(a.naming.sets)-1].users != 0 {
+		t.Errorf("%d hellos and the names are kept after the end", n)
 	}
 }

@@ -63,12 +63,7 @@ func (a *Analyzer) read(ref uint32, c *Conn, dir int, s *capture.Segment) {
 	case done:
 		c.named |= bit
 		delete(n.reading, key)
-		if r.names != (Names{}) && c.names == 0 {
-			c.names = n.keep(r.names)
-			if c.names == 0 {
-				a.stats.DroppedNames++
-			}
-		}
+		a.named(c, r.names)
 	case partial || r.reader.part == nil:
 	case len(n.reading) < maxReading:
 		kept := fresh
@@ -76,6 +71,29 @@ func (a *Analyzer) read(ref uint32, c *Conn, dir int, s *capture.Segment) {
 	default:
 		c.named |= bit
 		a.stats.DroppedNames++
+	}
+}
+
+// named gives a connection its names, if it has none.
+func (a *Analyzer) named(c *Conn, names Names) {
+	if names == (Names{}) || c.names != 0 {
+		return
+	}
+	if c.names = a.naming.keep(names); c.names == 0 {
+		a.stats.DroppedNames++
+	}
+}
+
+// nameAtEnd gives a connection the names that were read before it ended: the
+// rest of its hello was cut off by the capture, or never came.
+func (a *Analyzer) nameAtEnd(ref uint32, c *Conn) {
+	if len(a.naming.reading) == 0 {
+		return
+	}
+	for dir := range uint32(2) {
+		if r := a.naming.reading[ref<<1|dir]; r != nil {
+			a.named(c, r.names)
+		}
 	}
 }
 
