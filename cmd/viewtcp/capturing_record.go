@@ -59,19 +59,26 @@ func (r *recordFlags) check(c *captureFlags) error {
 	r.cfg.SegmentAge = min(r.cfg.SegmentAge, r.age)
 	r.cfg.SampleRate, r.cfg.Snaplen = r.sample, c.snaplen
 	r.cfg.Application = "ViewTCP " + version
-	if r.cutoff == "" {
-		return nil
+	r.cfg.Cutoff, err = parseCutoff(r.cutoff)
+	if err != nil {
+		return usagef("--cut-off %s: %w", r.cutoff, err)
 	}
-	if n, err := strconv.ParseUint(r.cutoff, 10, 31); err == nil && n > 0 {
-		r.cfg.Cutoff.Packets = uint32(n)
-		return nil
-	}
-	n, err := filter.ParseSize(r.cutoff)
-	if err != nil || n == 0 {
-		return usagef("--cut-off %s: it is a number of packets, or a size as in 1MiB", r.cutoff)
-	}
-	r.cfg.Cutoff.Bytes = n
 	return nil
+}
+
+// parseCutoff reads a cut-off: a number of packets, or a size; "" is none.
+func parseCutoff(text string) (capture.Cutoff, error) {
+	if text == "" {
+		return capture.Cutoff{}, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil && n > 0 {
+		return capture.Cutoff{Packets: uint32(n)}, nil
+	}
+	n, err := filter.ParseSize(text)
+	if err != nil || n == 0 {
+		return capture.Cutoff{}, errors.New("it is a number of packets, or a size as in 1MiB")
+	}
+	return capture.Cutoff{Bytes: n}, nil
 }
 
 // cutInKernel lets the kernel leave out what the cut-off would, where it can: when

@@ -31,7 +31,7 @@ field, as in
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newTop(e), newList(e), newWatch(e), newAnalyze(e), newCapture(e), newExport(e), newExtcap(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
-		newVersion(e), newMan(e),
+		newServe(e), newVersion(e), newMan(e),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

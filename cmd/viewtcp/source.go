@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/viewtcp/viewtcp/internal/bpf"
 	"github.com/viewtcp/viewtcp/internal/netns"
@@ -24,6 +25,9 @@ type choice struct {
 	// once says that the source will walk the sockets once.
 	once      bool
 	ringBytes int
+	// interval is the time between two walks over the sockets; 0 is what suits
+	// the source.
+	interval time.Duration
 }
 
 // open starts one source by name.
@@ -42,15 +46,24 @@ func (c choice) open(name string) (tcp.Source, error) {
 		if c.ringBytes > 0 {
 			cfg.RingBytes = c.ringBytes
 		}
+		if c.interval > 0 {
+			cfg.DeltaEvery = c.interval
+		}
 		return opened(bpf.New(cfg))
 	case "netlink":
 		cfg := sockdiag.DefaultConfig()
 		cfg.Owners = procfs.NewOwners(procfs.DefaultConfig())
 		cfg.Namespaces = spaces
+		if c.interval > 0 {
+			cfg.DumpEvery = c.interval
+		}
 		return opened(sockdiag.New(cfg))
 	default:
 		cfg := procfs.DefaultConfig()
 		cfg.Namespaces = spaces
+		if c.interval > 0 {
+			cfg.PollEvery = c.interval
+		}
 		return opened(procfs.New(cfg))
 	}
 }
