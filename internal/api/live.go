@@ -179,3 +179,14 @@ func FieldInfos() []FieldInfo {
 
 // AppendString appends a JSON string that may be shown on a terminal.
 func AppendString(b []byte, s string) []byte { return output.AppendJSONString(b, s) }
+
+// Exported says at the end of an export what it wrote.
+type Exported struct {
+	Packets     uint64    `json:"packets"`
+	Bytes       uint64    `json:"bytes"`
+	Connections int       `json:"connections"`
+	First       time.Time `json:"first,omitzero"`
+	Last        time.Time `json:"last,omitzero"`
+	// Note says in one sentence what is missing; empty if nothing is.
+	Note string `json:"note,omitempty"`
+}

@@ -1,0 +1,180 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/viewtcp/viewtcp/internal/api"
+	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
+
+// eventsAtOnce is how many events are written before the reader is waited for.
+const eventsAtOnce = 512
+
+// eventTypes reads the types of events that are wanted; gaps always are.
+func eventTypes(text string) (types [16]bool, err error) {
+	if text == "" {
+		text = "all"
+	}
+	types[tcp.EventGap] = true
+	for name := range strings.SplitSeq(text, ",") {
+		name = strings.TrimSpace(name)
+		if name == "all" {
+			for i := range types {
+				types[i] = true
+			}
+			continue
+		}
+		t, ok := tcp.ParseEventType(name)
+		if !ok {
+			p := api.BadParameter("events", "there is no event "+quote(name)+": they are "+strings.Join(tcp.EventTypeNames(), ", ")+" and all")
+			var known *api.Problem
+			if errors.As(p, &known) {
+				known.Suggestion = filter.Nearest(cutName(name), tcp.EventTypeNames())
+			}
+			return types, p
+		}
+		types[t] = true
+	}
+	return types, nil
+}
+
+// events streams what happens to connections.
+func (s *Server) events(w *response, r *request) error {
+	if s.hub == nil {
+		return absent("this daemon follows no connections")
+	}
+	f, err := s.filter(r)
+	if err != nil {
+		return err
+	}
+	fields, err := api.ParseFields(r.query, "columns")
+	if err != nil {
+		return err
+	}
+	types, err := eventTypes(r.query.Get("events"))
+	if err != nil {
+		return err
+	}
+	release, err := s.stream()
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	out := startSSE(w)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	reader := &eventReader{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), types: types}
+	reader.at = s.hub.now()
+	if id := lastEventID(r); id != "" {
+		next, ok := s.hub.place(id)
+		if ok {
+			reader.at = next
+		} else {
+			// What happened since that id, nobody here knows.
+			reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
+		}
+	}
+	if err := out.hello(s.hub.id(reader.at)); err != nil {
+		return nil //nolint:nilerr // the reader is gone
+	}
+	if err := reader.run(r); err != nil {
+		if r.Context().Err() == nil {
+			s.counts.dropped.Add(1)
+		}
+		s.log.Debug("reader of events left", "remote", r.RemoteAddr, "error", err.Error())
+	}
+	return nil
+}
+
+// lastEventID is where a reader was: the header of browsers that come back, or the
+// parameter of those that cannot set it.
+func lastEventID(r *request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		return id
+	}
+	return r.query.Get("last_event_id")
+}
+
+// eventReader is one reader of the stream.
+type eventReader struct {
+	s     *Server
+	out   *sse
+	rows  *api.RowWriter
+	match func(*tcp.Conn) bool
+	types [16]bool
+	// at is the place of the event that comes next, told the last that was told.
+	at, told uint64
+	data     []byte
+}
+
+// run writes events until the reader or the server has had enough.
+func (e *eventReader) run(r *request) error {
+	var (
+		events []tcp.Event
+		hub    = e.s.hub
+		beat   = time.NewTimer(e.s.cfg.Limits.Heartbeat)
+	)
+	defer beat.Stop()
+	for {
+		from := e.at
+		var (
+			missed uint64
+			news   <-chan struct{}
+		)
+		clear(events)
+		events, missed, e.at, news = hub.read(events[:0], from, eventsAtOnce)
+		if missed > 0 {
+			e.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "reader", Skipped: missed})
+		}
+		place := e.at - uint64(len(events))
+		for i := range events {
+			place++
+			e.event(&events[i], place)
+		}
+		if err := e.out.send(); err != nil {
+			return err
+		}
+		if len(events) > 0 {
+			continue
+		}
+		if news == nil {
+			return errClosing // the tracker has ended
+		}
+		beat.Reset(e.s.cfg.Limits.Heartbeat)
+		select {
+		case <-news:
+		case <-beat.C:
+			e.told = e.at
+			if err := e.out.beat(hub.id(e.at)); err != nil {
+				return err
+			}
+		case <-r.Context().Done():
+			return r.Context().Err()
+		case <-e.s.done.Done():
+			return nil
+		}
+	}
+}
+
+// event adds an event if it is wanted; next is the place after it.
+func (e *eventReader) event(ev *tcp.Event, next uint64) {
+	if !e.types[ev.Type] || ev.Conn != nil && !e.match(ev.Conn) {
+		return
+	}
+	e.data = e.rows.AppendEvent(e.data[:0], ev)
+	e.out.add(e.s.hub.id(next), ev.Type.String(), e.data)
+}
+
+// gap adds a gap of the stream itself.
+func (e *eventReader) gap(g *tcp.Gap) {
+	e.s.counts.gaps.Add(1)
+	now := time.Now()
+	e.data = e.rows.AppendEvent(e.data[:0], &tcp.Event{Type: tcp.EventGap, Time: tcp.Stamp{Wall: now.UnixNano()}, Gap: g})
+	e.out.add("", tcp.EventGap.String(), e.data)
+}
