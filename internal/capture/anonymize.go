@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // anonymizeKeySize is the length of a key, bytes.
@@ -73,6 +75,16 @@ func NewAnonymizer(o AnonymizeOptions) (*Anonymizer, error) {
 
 // Key returns the key in use: with it other files can be made to match.
 func (a *Anonymizer) Key() []byte { return append([]byte(nil), a.key...) }
+
+// Addr returns what Frame makes of an address.
+func (a *Anonymizer) Addr(addr tcp.Addr) tcp.Addr {
+	if addr.Is4() {
+		a.four(addr[12:])
+	} else {
+		a.six(addr[:])
+	}
+	return addr
+}
 
 // coverage is a checksum, and what it covers besides its own begin: the
 // addresses of a pseudo header.

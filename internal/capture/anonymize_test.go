@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // panKey is the key of the sample that comes with the authors' implementation.
@@ -218,6 +220,34 @@ func TestAnonymizeOthers(t *testing.T) {
 
 // TestAnonymizeKey: the same key gives the same addresses in every file, and
 // without one there is a new key each time.
+// TestAnonymizeAddr checks that an address becomes what it becomes in a frame.
+func TestAnonymizeAddr(t *testing.T) {
+	a, err := NewAnonymizer(AnonymizeOptions{Key: panKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{ether(0x0800, segment4()), ether(0x86dd, segment6())} {
+		var before, after Segment
+		f := Frame{Link: LinkEthernet, Data: bytes.Clone(data), WireLen: uint32(len(data))}
+		if Decode(&f, &before) != TCP {
+			t.Fatal("no segment")
+		}
+		a.Frame(&f)
+		if Decode(&f, &after) != TCP {
+			t.Fatal("no segment any more")
+		}
+		if got := a.Addr(before.Tuple.Local); got != after.Tuple.Local || got == before.Tuple.Local {
+			t.Errorf("%v becomes %v, in a frame %v", before.Tuple.Local, got, after.Tuple.Local)
+		}
+		if got := a.Addr(before.Tuple.Remote); got != after.Tuple.Remote {
+			t.Errorf("%v becomes %v, in a frame %v", before.Tuple.Remote, got, after.Tuple.Remote)
+		}
+	}
+	if lo := tcp.AddrFrom4([4]byte{127, 0, 0, 1}); a.Addr(lo) != lo {
+		t.Error("the loopback address was changed")
+	}
+}
+
 func TestAnonymizeKey(t *testing.T) {
 	data := ether(0x0800, segment4())
 	run := func(o AnonymizeOptions) []byte {
