@@ -15,16 +15,22 @@ import (
 
 func newList(e env) *cobra.Command {
 	var c common
+	var past historySource
+	var at string
 	cmd := &cobra.Command{
 		Use:   "list [FILTER]",
 		Short: "Print the connections of this moment",
 		Example: `  viewtcp list
   viewtcp list state established and dport = :443
   viewtcp list process ~ '^nginx' and 'rtt > 50ms' --sort rtt
-  viewtcp list -o jsonl | jq .remote_ip`,
+  viewtcp list -o jsonl | jq .remote_ip
+  viewtcp list --at 'yesterday 14:00' process nginx`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.setup(cmd); err != nil {
 				return err
+			}
+			if at != "" {
+				return listAt(cmd.Context(), e, &c, &past, at, args)
 			}
 			collectLate()
 			return list(cmd.Context(), e, &c, args)
@@ -33,6 +39,8 @@ func newList(e env) *cobra.Command {
 	c.addSource(cmd.Flags())
 	c.addOutput(cmd.Flags())
 	c.addOrder(cmd.Flags())
+	past.add(cmd.Flags())
+	cmd.Flags().StringVar(&at, "at", "", `as it was then, from history: 2h (ago), "yesterday 14:00", 2026-11-20T14:05:00Z`)
 	return cmd
 }
 
