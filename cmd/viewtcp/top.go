@@ -159,7 +159,7 @@ func topConfig(e env, c *topFlags, f *filter.Filter, live *liveView, names *topN
 		}
 		return destroy(conn)
 	}
-	cfg.Export = exportRows
+	cfg.Export, cfg.CanSuspend = exportRows, hasShell
 	if names != nil {
 		cfg.Name, cfg.Resolve = names.name, c.resolve
 	}

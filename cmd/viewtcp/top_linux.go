@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/viewtcp/viewtcp/internal/procfs"
 	"github.com/viewtcp/viewtcp/internal/tui"
 )
@@ -27,4 +29,31 @@ func parents(pid int32) (list []tui.Parent) {
 		pid = up
 	}
 	return list
+}
+
+// hasShell reports whether somebody would continue this process if it stopped: a
+// process above it in the same session, but in another process group, as a shell
+// with job control is. In a group without one, as ssh -t and containers start it,
+// the kernel does not even stop it (POSIX.1-2017, 2.4.3: orphaned process groups).
+func hasShell() bool {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return false
+	}
+	group := unix.Getpgrp()
+	pid := int32(os.Getpid())
+	for range maxParents {
+		up, err := procfs.Parent(pid)
+		if err != nil || up == 0 {
+			return false
+		}
+		if s, err := unix.Getsid(int(up)); err != nil || s != session {
+			return false
+		}
+		if g, err := unix.Getpgid(int(up)); err != nil || g != group {
+			return err == nil
+		}
+		pid = up
+	}
+	return false
 }

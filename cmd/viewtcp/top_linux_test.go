@@ -196,8 +196,7 @@ func TestTopTasks(t *testing.T) {
 	})
 }
 
-// TestTopEnds: signals end it with the terminal in order, and Ctrl-Z gives the
-// terminal back for a while.
+// TestTopEnds: signals end it with the terminal in order.
 func TestTopEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -219,6 +218,49 @@ func TestTopEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTopSuspend: Ctrl-Z gives the terminal back to the shell and fg takes it
+// again; where there is no shell, nothing happens but a word on it.
+func TestTopSuspend(t *testing.T) {
+	tcptest.NeedPrograms(t, "bash")
+	t.Run("shell", func(t *testing.T) {
+		s := openTop(t, []how{
+			func(c *exec.Cmd) {
+				c.Args = []string{"bash", "--noprofile", "--norc", "-i"}
+				c.Env = append(c.Environ(), "TOP="+c.Path, "PS1=ready ", "HISTFILE=")
+				path, err := exec.LookPath("bash")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Path = path
+			},
+		})
+		s.until("ready")
+		s.press("\"$TOP\" top --source procfs --netns self\r")
+		s.until("every 1s")
+		s.press("\x1a")
+		s.until("Stopped")
+		if s.term.Screen.Mode(1049) || s.term.Screen.Mode(1002) {
+			t.Error("the shell does not get the terminal as it was")
+		}
+		s.press("fg\r")
+		s.until("every 1s")
+		s.press("q")
+		s.until("ready")
+		s.press("exit\r")
+		if code := s.wait(); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+	})
+	t.Run("none", func(t *testing.T) {
+		s := openTop(t, nil, "top", "--source", "procfs", "--netns", "self")
+		s.until("every 1s")
+		s.press("\x1a")
+		s.until("there is no shell to go back to")
+		s.press("q")
+		s.wait()
+	})
 }
 
 // TestBare: without a command it is top on a terminal, and help elsewhere.

@@ -62,6 +62,9 @@ type Config struct {
 	// Capture records the packets of a connection until ctx ends, and tells of
 	// each. It returns the file that they are in.
 	Capture func(ctx context.Context, c *tcp.Conn, tell func(Packet)) (path string, err error)
+	// CanSuspend reports whether a shell would wake a process that stopped; nil
+	// is yes.
+	CanSuspend func() bool
 	// Explain returns why a connection behaves as it does, a sentence a line.
 	Explain func(c *tcp.Conn) []string
 

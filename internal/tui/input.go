@@ -25,7 +25,7 @@ func (m *Model) scope() scope {
 
 // keyPress takes a key: key is its name, typed the text that it stands for.
 func (m *Model) keyPress(key, typed string) tea.Cmd {
-	m.note, m.noteTill = "", 0
+	m.note = ""
 	switch {
 	case m.overlay != nil:
 		if key == "ctrl+c" {
@@ -69,6 +69,10 @@ func (m *Model) do(a action) tea.Cmd {
 	case actQuit:
 		return tea.Quit
 	case actSuspend:
+		if m.cfg.CanSuspend != nil && !m.cfg.CanSuspend() {
+			m.say(sWarn, "there is no shell to go back to")
+			return nil
+		}
 		return tea.Suspend
 	case actRedraw:
 		return tea.ClearScreen

@@ -56,9 +56,10 @@ type Model struct {
 	wide        []int
 	named       bool
 
-	note     string
-	noteAs   style
-	noteTill int64
+	note   string
+	noteAs style
+	// noteFrom is when the data first moved on after the note, 0 before that.
+	noteFrom int64
 
 	interval  time.Duration
 	intervals chan<- time.Duration
@@ -234,9 +235,24 @@ func (m *Model) set() *rowSet {
 	return m.live
 }
 
+// noteFor is how long a note stays.
+const noteFor = int64(6 * time.Second)
+
 // say shows a sentence at the bottom for a while.
 func (m *Model) say(s style, t string) {
-	m.note, m.noteAs, m.noteTill = t, s, m.live.now+int64(6*time.Second)
+	m.note, m.noteAs, m.noteFrom = t, s, 0
+}
+
+// ageNote takes a note away that was there long enough. Time comes with the data,
+// which may be late: it counts from the first news after the note.
+func (m *Model) ageNote() {
+	switch {
+	case m.note == "":
+	case m.noteFrom == 0:
+		m.noteFrom = max(m.live.now, 1)
+	case m.live.now-m.noteFrom > noteFor:
+		m.note = ""
+	}
 }
 
 // useNames has names of remote ends used, or not.
@@ -313,9 +329,7 @@ func (m *Model) feed(msg *feedMsg) {
 		m.live.arrange()
 		m.groups.stale = true
 	}
-	if m.noteTill != 0 && m.live.now > m.noteTill {
-		m.note, m.noteTill = "", 0
-	}
+	m.ageNote()
 	m.keepCursor()
 	if msg.snap != nil {
 		m.keepSamples(was)
