@@ -82,6 +82,8 @@ var layers = []layer{
 	{dir: "internal/api", may: []string{"internal/tcp", "internal/filter", "internal/store", "internal/output"}, why: "what both ends of HTTP agree on; it talks to nobody"},
 	{dir: "internal/web", may: []string{"internal/tcp", "internal/filter", "internal/store", "internal/text", "internal/api"}, why: backEndWhy},
 
+	{dir: "internal/client", may: []string{"internal/tcp", "internal/store", "internal/api"}, why: "asks a daemon, whatever that is made of"},
+
 	{dir: "internal/tcptest", may: []string{anything}, why: "test support may stand on all that it tests"},
 }
 

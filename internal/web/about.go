@@ -71,16 +71,9 @@ func (s *Server) health(w *response, _ *request) error {
 	return writeJSON(w, http.StatusOK, s.healthNow())
 }
 
-// probe is the answer of the two routes for those who watch over daemons.
-type probe struct {
-	Status string `json:"status"`
-	// Proof answers a challenge.
-	Proof string `json:"proof,omitempty"`
-}
-
 // healthz says that the daemon answers.
 func (s *Server) healthz(w *response, _ *request) error {
-	return writeJSON(w, http.StatusOK, probe{Status: statusOK})
+	return writeJSON(w, http.StatusOK, api.Probe{Status: statusOK})
 }
 
 // maxChallenge is the longest challenge, characters.
@@ -88,11 +81,11 @@ const maxChallenge = 128
 
 // readyz says whether connections are being shown.
 func (s *Server) readyz(w *response, r *request) error {
-	p := probe{Status: "ready"}
+	p := api.Probe{Status: "ready"}
 	if c := r.query.Get("challenge"); len(c) > maxChallenge {
 		return api.BadParameter("challenge", "it is longer than 128 characters")
 	} else if c != "" {
-		p.Proof = s.guard.proof(c)
+		p.Proof = api.Proof(s.cfg.Token, c)
 	}
 	status := http.StatusOK
 	if h := s.healthNow(); !h.Ready || s.done.Err() != nil {

@@ -71,17 +71,17 @@ func (s *Server) events(w *response, r *request) error {
 	}
 	reader := &eventReader{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), types: types}
 	reader.at = s.hub.now()
-	if id := lastEventID(r); id != "" {
-		next, ok := s.hub.place(id)
-		if ok {
-			reader.at = next
-		} else {
-			// What happened since that id, nobody here knows.
-			reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
-		}
+	last := lastEventID(r)
+	next, known := s.hub.place(last)
+	if known {
+		reader.at = next
 	}
 	if err := out.hello(s.hub.id(reader.at)); err != nil {
 		return nil //nolint:nilerr // the reader is gone
+	}
+	if last != "" && !known {
+		// What happened since that id, nobody here knows.
+		reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
 	}
 	if err := reader.run(r); err != nil {
 		if r.Context().Err() == nil {

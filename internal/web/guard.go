@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -17,7 +16,6 @@ import (
 // guard decides who may ask. It is safe for concurrent use.
 type guard struct {
 	token  [sha256.Size]byte
-	secret []byte
 	hosts  map[string]bool
 	limits Limits
 
@@ -45,7 +43,7 @@ const (
 
 func newGuard(cfg *Config) *guard {
 	g := &guard{
-		token: sha256.Sum256([]byte(cfg.Token)), secret: []byte(cfg.Token), limits: cfg.Limits,
+		token: sha256.Sum256([]byte(cfg.Token)), limits: cfg.Limits,
 		hosts:    map[string]bool{"localhost": true},
 		launches: make(map[[sha256.Size]byte]time.Time), sessions: make(map[[sha256.Size]byte]time.Time),
 		failures: make(map[netip.Addr]*failures),
@@ -89,15 +87,6 @@ func (g *guard) hostAllowed(r *http.Request) bool {
 func (g *guard) isToken(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
-}
-
-// proof shows whoever knows the token that the server does too, without telling
-// it: a client asks for it before it sends the token to an address that another
-// program may have taken over.
-func (g *guard) proof(challenge string) string {
-	m := hmac.New(sha256.New, g.secret)
-	m.Write([]byte("viewtcp readyz\n" + challenge))
-	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
 // access is how a request may be allowed.

@@ -31,20 +31,26 @@ func (s *Server) history(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
+	whole, err := api.ParseBool(r.query, "whole")
+	if err != nil {
+		return err
+	}
 	records := false
-	switch text := r.query.Get("rows"); text {
-	case "", "connections":
-	case "records":
-		records = true
-	default:
-		return api.BadParameter("rows", quote(text)+" is neither connections nor records")
-	}
 	groups := len(q.GroupBy) > 0 || len(q.Aggregates) > 0 || q.Every > 0
-	if records && groups {
-		return api.BadParameter("rows", "records are not grouped: leave rows out")
-	}
-	if groups && len(q.Aggregates) == 0 {
-		q.Aggregates = []store.Aggregate{{Func: store.Count}}
+	switch text := r.query.Get("rows"); text {
+	case "":
+		if groups && len(q.Aggregates) == 0 {
+			q.Aggregates = []store.Aggregate{{Func: store.Count}}
+		}
+	case "groups":
+		groups = true
+	case "connections", "records":
+		if groups {
+			return api.BadParameter("rows", text+" are not grouped: leave rows out")
+		}
+		records = text == "records"
+	default:
+		return api.BadParameter("rows", quote(text)+" is none of connections, records and groups")
 	}
 	out, release, ctx, err := s.rowsOf(w, r)
 	if err != nil || out == nil {
@@ -55,7 +61,11 @@ func (s *Server) history(w *response, r *request) error {
 	if groups {
 		return s.aggregate(ctx, q, out)
 	}
-	rows := api.NewRecordWriter(q.Fields)
+	fields := q.Fields
+	if whole {
+		fields = nil
+	}
+	rows := api.NewRecordWriter(fields)
 	each := func(rec *store.Record) error {
 		if out.full() {
 			return errEnough

@@ -56,7 +56,7 @@ func (s *Server) allRoutes() []route {
 		{path: v1 + "/connections/{id}/samples", params: []string{"since", "until", "format"}, get: s.samples},
 		{path: v1 + "/events", params: []string{"filter", "columns", "events", "last_event_id"}, get: s.events},
 		{path: v1 + "/live", params: []string{"filter", "columns", "interval"}, get: s.live},
-		{path: v1 + "/history", params: append(api.QueryParameters(), "rows", "format"), get: s.history},
+		{path: v1 + "/history", params: append(api.QueryParameters(), "rows", "whole", "format"), get: s.history},
 		{path: v1 + "/history/events", params: []string{"since", "until", "types", "format", "limit"}, get: s.pastEvents},
 		{path: v1 + "/peaks", params: []string{"since", "until", "filter", "group_by", "every", "top", "resolution", "memory", "format"}, get: s.peaks},
 		{path: v1 + "/top", params: []string{"since", "until", "filter", "group_by", "by", "n", "resolution", "memory", "format"}, get: s.top},
