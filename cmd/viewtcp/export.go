@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/output"
+	"github.com/viewtcp/viewtcp/internal/store/parquet"
 )
 
 // exportFlags are the flags of export.
@@ -34,12 +36,14 @@ func newExport(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [FILTER|ID] -w FILE",
 		Short: "Write the recorded packets of chosen connections to a file",
-		Long: `Writes the packets that capture --record DIR kept of the chosen connections to a
-file: exactly those, each with its process and connection beside it. A recording
-holds headers, addresses, times, and the process and id of each connection; what
-else a filter asks for is worked out from the packets.`,
-		Example: `  viewtcp export --record-dir /var/lib/viewtcp/packets c6qm2doitf2qbf -w one.pcapng
-  viewtcp export --record-dir DIR process curl --since 10m -w curl.pcapng
+		Long: `Writes the packets that viewtcp serve, or capture --record DIR, kept of the chosen
+connections to a file: exactly those, each with its process and connection beside
+it. The history that serve keeps says which connections a filter or an id means,
+also long after their end. Without it there is what the recording holds: headers,
+addresses, times, and the process and id of each connection; what else a filter
+asks for is worked out from the packets.`,
+		Example: `  viewtcp export c6qm2doitf2qbf -w one.pcapng
+  viewtcp export process curl and retransmits ">" 3 --since 10m -w curl.pcapng
   viewtcp export --record-dir DIR 'port 443 and retransmissions > 3' -w bad.pcapng --anonymize`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := x.setup(cmd); err != nil {
@@ -53,7 +57,7 @@ else a filter asks for is worked out from the packets.`,
 	x.source = "auto"
 	fs.StringVarP(&x.write, "write", "w", "", `file to write (.pcap, else pcapng); "-" is stdout`)
 	fs.StringVar(&x.dir, "record-dir", "", "directory that capture --record wrote to")
-	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve, whose recording is in packets below it")
+	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve (default VIEWTCP_DATA, else the usual one)")
 	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
 	fs.StringVar(&x.until, "until", "", "packets until this time")
 	fs.BoolVar(&x.anonymize, "anonymize", false, "other addresses, with the same common prefixes; leaves payload and names out")
@@ -74,14 +78,16 @@ func (x *exportFlags) checkTogether(e env, now time.Time) error {
 		return usagef("-w -: a capture would upset the terminal; send it into a file or a program")
 	case x.key != "" && !x.anonymize:
 		return usagef("--anonymize-key is for --anonymize")
-	case x.dir == "" && x.data == "":
-		return usagef("export: where the packets are is missing: --record-dir DIR, or --data DIR of viewtcp serve")
 	case x.dir != "" && x.data != "":
 		return usagef("--record-dir and --data are two places; name one")
-	case x.dir == "":
-		x.dir = filepath.Join(x.data, "packets")
 	}
 	var err error
+	if x.dir == "" {
+		if x.data, err = dataDir(x.data); err != nil {
+			return err
+		}
+		x.dir = filepath.Join(x.data, packetsDir)
+	}
 	if x.from, _, err = parseMoment("--since", x.since, now); err != nil {
 		return err
 	}
@@ -120,12 +126,22 @@ func export(ctx context.Context, e env, x *exportFlags, args []string) error {
 	}
 	rec, err := capture.OpenRecording(x.dir)
 	switch {
+	case rec == nil && x.data != "" && errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there are no recorded packets in %s: viewtcp serve records them; --data DIR names its data directory, --record-dir DIR that of capture --record", x.data)
 	case rec == nil:
 		return err
 	case err != nil:
 		e.warn("some of the recording cannot be read: " + err.Error())
 	}
 	r := &recorded{ctx: ctx, e: e, rec: rec, x: x, filter: f}
+	if x.data != "" {
+		past, err := parquet.OpenReadOnly(filepath.Join(x.data, storeDir))
+		if err == nil {
+			r.past = past
+		} else if !errors.Is(err, os.ErrNotExist) {
+			e.warn("history cannot be read, so packets are chosen by themselves: " + err.Error())
+		}
+	}
 	chosen, err := r.choose()
 	if err != nil {
 		return err
@@ -159,7 +175,7 @@ func (r *recorded) span() string {
 	return "; the recording goes from " + at(first) + " to " + at(last)
 }
 
-// write writes the packets of the chosen connections.
+// write writes the packets of the chosen connections to the file.
 func (r *recorded) write(chosen chosenConns) error {
 	out, err := newExporter(&analyzeFlags{
 		write: r.x.write, anonymize: r.x.anonymize, headersOnly: r.x.headersOnly, key: r.x.key,
@@ -167,26 +183,10 @@ func (r *recorded) write(chosen chosenConns) error {
 	if err != nil {
 		return err
 	}
-	conns := make(map[*chosenConn]bool)
-	write := func(w io.Writer) error {
-		if err := out.begin(w, "the recording in "+r.x.dir); err != nil {
-			return err
-		}
-		err := r.each(r.query(chosen.tuples()), func(p *recordedPacket) error {
-			c := chosen.of(&p.seg, p.frame.Time)
-			if c == nil {
-				return nil
-			}
-			conns[c] = true
-			comment := ""
-			if !out.pcap {
-				comment = verdictComment(c.comment(&p.seg, out.anonymized()), &p.v)
-			}
-			f := p.frame
-			f.Comment = ""
-			return out.frame(&f, interfaceOf{number: f.Interface}, r.rec.Interfaces(), len(p.seg.Payload) > 0, comment)
-		})
-		return errors.Join(err, out.end())
+	conns := 0
+	write := func(w io.Writer) (err error) {
+		conns, err = r.writeTo(w, out, chosen, nil)
+		return err
 	}
 	if r.x.write == "-" {
 		err = write(r.e.stdout)
@@ -204,13 +204,44 @@ func (r *recorded) write(chosen chosenConns) error {
 	if out.payload {
 		r.e.warn(fmt.Sprintf("the file holds payload of %d packets, as it was recorded; --headers-only leaves it out", out.withPayload))
 	}
-	r.tellLeftOut()
-	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %d packets of %d connections to %s\n", out.packets, len(conns), output.Clean(r.x.write))
+	if s := r.leftOut(); s != "" {
+		r.e.warn(s)
+	}
+	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %d packets of %d connections to %s\n", out.packets, conns, output.Clean(r.x.write))
 	return nil
 }
 
-// tellLeftOut says what the recording never had.
-func (r *recorded) tellLeftOut() {
+// writeTo writes the packets of the chosen connections and returns how many
+// connections had some. each, if it is not nil, is asked after each packet whether
+// to go on.
+func (r *recorded) writeTo(w io.Writer, out *exporter, chosen chosenConns, each func(p *recordedPacket) error) (int, error) {
+	if err := out.begin(w, "the recording in "+r.x.dir); err != nil {
+		return 0, err
+	}
+	conns := make(map[*chosenConn]bool)
+	err := r.each(r.query(chosen.tuples()), func(p *recordedPacket) error {
+		c := chosen.of(&p.seg, p.frame.Time)
+		if c == nil {
+			return nil
+		}
+		conns[c] = true
+		comment := ""
+		if !out.pcap {
+			comment = verdictComment(c.comment(&p.seg, out.anonymized()), &p.v)
+		}
+		f := p.frame
+		f.Comment = ""
+		err := out.frame(&f, interfaceOf{number: f.Interface}, r.rec.Interfaces(), len(p.seg.Payload) > 0, comment)
+		if err == nil && each != nil {
+			err = each(p)
+		}
+		return err
+	})
+	return len(conns), errors.Join(err, out.end())
+}
+
+// leftOut says what the recording never had; empty is nothing.
+func (r *recorded) leftOut() string {
 	var lost uint64
 	var kinds []string
 	for _, s := range r.rec.Segments() {
@@ -230,7 +261,8 @@ func (r *recorded) tellLeftOut() {
 	if lost > 0 {
 		kinds = append(kinds, fmt.Sprintf("%d packets were lost on the way to the disk", lost))
 	}
-	if len(kinds) > 0 {
-		r.e.warn("the recording does not have everything: " + strings.Join(kinds, "; "))
+	if len(kinds) == 0 {
+		return ""
 	}
+	return "the recording does not have everything: " + strings.Join(kinds, "; ")
 }

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
@@ -25,6 +27,12 @@ type recorded struct {
 	rec    *capture.Recording
 	x      *exportFlags
 	filter *filter.Filter
+	// ids, if there are any, are the connections that are wanted, instead of
+	// those of the filter.
+	ids []tcp.ID
+	// past is history, which knows connections better than their packets do; nil
+	// is none.
+	past store.Querier
 }
 
 // recordedPacket is a packet of a recording, with what the analysis says of it
@@ -214,14 +222,31 @@ func (r *recorded) analyze(q capture.RecordQuery, ended func(a *analysis.Analyze
 // choose finds the connections that are asked for.
 func (r *recorded) choose() (chosenConns, error) {
 	q := r.query(nil)
-	if id, ok := loneID(r.filter); ok {
-		tuples, err := r.tuplesOf(id)
-		if err != nil || len(tuples) == 0 {
-			return nil, err
+	past, err := r.fromPast()
+	if err != nil {
+		return nil, err
+	}
+	wanted := r.ids
+	if id, ok := loneID(r.filter); ok && len(wanted) == 0 {
+		wanted = []tcp.ID{id}
+	}
+	if len(wanted) > 0 {
+		q.Tuples = past.tuples()
+		for _, id := range wanted {
+			if past.knows(id) {
+				continue
+			}
+			tuples, err := r.tuplesOf(id)
+			if err != nil {
+				return nil, err
+			}
+			q.Tuples = append(q.Tuples, tuples...)
 		}
-		q.Tuples = tuples
-	} else {
-		q.Match = r.mayMatch()
+		if len(q.Tuples) == 0 {
+			return nil, nil //nolint:nilnil // none
+		}
+	} else if may := r.mayMatch(); may != nil {
+		q.Match = func(t tcp.Tuple) bool { return may(t) || past.has(t) }
 	}
 	var (
 		chosen  = make(chosenConns)
@@ -233,6 +258,9 @@ func (r *recorded) choose() (chosenConns, error) {
 		rows    int
 		row     tcp.Conn
 	)
+	if len(r.ids) > 0 {
+		match = func(c *tcp.Conn) bool { return slices.Contains(r.ids, c.ID) }
+	}
 	look := func(row *tcp.Conn) bool {
 		rows++
 		for i, f := range asked {
@@ -240,13 +268,13 @@ func (r *recorded) choose() (chosenConns, error) {
 		}
 		return match(row)
 	}
-	err := r.analyze(q, func(a *analysis.Analyzer, c *analysis.Conn) {
+	err = r.analyze(q, func(a *analysis.Analyzer, c *analysis.Conn) {
 		rc := reading[c.Stream]
 		delete(reading, c.Stream)
 		if rc == nil {
 			return
 		}
-		wanted, here := false, false
+		wanted, here := rc.recall(past, c.First, c.Last), false
 		for i, end := range rc.ends {
 			if !end.known {
 				continue

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -51,9 +50,8 @@ type daemon struct {
 }
 
 const (
-	// stopWithin bounds a graceful stop, and stopHTTP what requests have of it.
+	// stopWithin bounds a graceful stop.
 	stopWithin = 4500 * time.Millisecond
-	stopHTTP   = 1500 * time.Millisecond
 	// stopCatchUp is how long the source may take to tell of what has just
 	// happened.
 	stopCatchUp = 1500 * time.Millisecond
@@ -435,27 +433,4 @@ func (d *daemon) close() error {
 		errs = append(errs, d.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// webServer is the HTTP side of a daemon.
-type webServer struct {
-	webAnswers
-	http *http.Server
-}
-
-func (w *webServer) serve(ln net.Listener) error {
-	if err := w.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// stop ends streams, lets requests finish for a moment and cuts off the rest.
-func (w *webServer) stop(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopHTTP)
-	defer cancel()
-	w.Close()
-	if w.http.Shutdown(ctx) != nil {
-		_ = w.http.Close()
-	}
 }

@@ -1,24 +1,87 @@
 package main
 
 import (
-	"io"
+	"context"
+	"errors"
+	"net"
 	"net/http"
+	"os"
+	"time"
+
+	"github.com/viewtcp/viewtcp/internal/api"
+	"github.com/viewtcp/viewtcp/internal/store"
+	"github.com/viewtcp/viewtcp/internal/web"
 )
 
-// webAnswers are what requests get.
-type webAnswers interface {
-	Close()
-	Launch() string
+// webServer is the HTTP side of a daemon.
+type webServer struct {
+	*web.Server
+	http *http.Server
 }
-
-type plainAnswers struct{}
-
-func (plainAnswers) Close()         {}
-func (plainAnswers) Launch() string { return "/" }
 
 func newWebServer(d *daemon) (*webServer, error) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { _ = d.metrics(w) })
-	return &webServer{plainAnswers{}, &http.Server{Handler: mux}}, nil
+	cfg := web.Config{
+		View: d.view, Health: d.health, Metrics: d.metrics,
+		Packets: &recordedPackets{dir: d.recorder.dir, past: d.querier()},
+		Token:   d.token, Hosts: d.cfg.hosts, Version: version,
+		FilterOptions: filterOptions, Log: d.log,
+	}
+	if d.engine != nil {
+		cfg.Store, cfg.StoreStatus, cfg.Mark = d.engine, d.engine.Status, d.history.mark
+	}
+	s, err := web.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &webServer{s, s.HTTPServer()}, nil
 }
+
+// querier is history, or nil where there is none.
+func (d *daemon) querier() store.Querier {
+	if d.engine == nil {
+		return nil // and no interface around a nil pointer
+	}
+	return d.engine
+}
+
+// health is how the daemon does.
+func (d *daemon) health() web.Health {
+	st := d.view.status()
+	h := web.Health{
+		Host: hostname(), BootID: bootID(), PID: os.Getpid(), Started: d.started.UTC(),
+		Warning: d.missing(), Features: d.collect.found(),
+	}
+	select {
+	case <-d.collect.ready:
+		h.Ready, h.Source = true, st.Source.String()
+	default:
+	}
+	n, why := d.recorder.counts()
+	if why != "" {
+		h.Packets = why
+		return h
+	}
+	h.Recorder = &api.Recorder{Packets: n.recorded, Dropped: n.dropped + n.lost, Bytes: uint64(n.bytes)}
+	return h
+}
+
+// serve answers until stop.
+func (w *webServer) serve(ln net.Listener) error {
+	if err := w.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// stop ends streams, lets requests finish for a moment and cuts off the rest.
+func (w *webServer) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stopHTTP)
+	defer cancel()
+	if w.http.Shutdown(ctx) != nil {
+		_ = w.http.Close()
+	}
+	w.Close()
+}
+
+// stopHTTP is how long requests may take to finish when serve stops.
+const stopHTTP = 1500 * time.Millisecond
