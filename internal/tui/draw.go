@@ -211,10 +211,16 @@ func (m *Model) drawFooter(c *canvas) {
 	if m.pace.gaps > 0 {
 		part(sBad, "gaps "+countText(m.pace.gaps))
 	}
-	part(sDim, "every "+m.interval.String())
+	if every := "every " + m.interval.String(); m.interval != intervalSteps[0] || c.room() > len(every)+roomForHints {
+		part(sDim, every)
+	}
 	m.hints(c)
 	c.end(sNormal)
 }
+
+// roomForHints is what is kept free for hints before the usual refresh rate, which
+// is no news, gets its place.
+const roomForHints = 22
 
 func warnIf(yes bool) style {
 	if yes {
@@ -230,12 +236,29 @@ func (m *Model) right(c *canvas, t string) {
 	}
 }
 
+// hint is a key that is named at the bottom, and what it does in a word.
+type hint struct {
+	a action
+	t string
+}
+
+// moreBelow reports whether lines of a view without a cursor are out of sight.
+func (m *Model) moreBelow() bool {
+	switch h := m.bodyHeight(); {
+	case m.overlay != nil:
+		return false
+	case m.view == viewOverview:
+		return m.over.top+h < m.over.lines
+	case m.view == viewDetail:
+		return m.detail.top+h < m.detail.lines
+	default:
+		return false
+	}
+}
+
 // hints are the keys that matter most, as many as there is room for.
 func (m *Model) hints(c *canvas) {
-	as := []struct {
-		a action
-		t string
-	}{
+	as := []hint{
 		{actHelp, "help"},
 		{actFilter, "filter"},
 		{actOpen, "details"},
@@ -248,19 +271,15 @@ func (m *Model) hints(c *canvas) {
 	switch m.view {
 	case viewGroups:
 		as[2].t, as[3].a, as[3].t = "show", actNextGrouping, "next grouping"
-		as = append(as[:4:4], struct {
-			a action
-			t string
-		}{actExpand, "unfold"})
+		as = append(as[:4:4], hint{actExpand, "unfold"})
 	case viewOverview:
 		as = as[:2]
 	case viewDetail:
-		as = as[:1:1]
-		as = append(as, []struct {
-			a action
-			t string
-		}{{actBack, "back"}, {actDetailCapture, "packets"}, {actDetailCopy, "copy"}, {actDetailClose, "close"}}...)
+		as = []hint{{actHelp, "help"}, {actBack, "back"}, {actDetailCapture, "packets"}, {actDetailCopy, "copy"}, {actDetailClose, "close"}}
 	default:
+	}
+	if m.moreBelow() {
+		as = append([]hint{{actDown, "more"}}, as...)
 	}
 	width, n := 1, 0
 	for _, h := range as {

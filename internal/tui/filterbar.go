@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -184,6 +185,11 @@ func (m *Model) complete() {
 		b.words = m.values(b.edit.text[:b.start], partial)
 	}
 	b.words = slices.DeleteFunc(b.words, func(w string) bool { return w == partial })
+	// Whatever the case: what is written in capitals is after the same in small
+	// letters, which is the usual way to write it.
+	slices.SortStableFunc(b.words, func(x, y string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(x), strings.ToLower(y)), strings.Compare(y, x))
+	})
 	if len(b.words) > maxWords {
 		b.words = b.words[:maxWords]
 	}

@@ -390,7 +390,7 @@ func (g *groups) draw(m *Model, c *canvas, height int) {
 // widths are those of the columns that there is room for.
 func (g *groups) widths(width int) []int {
 	const number = 7
-	name := 34
+	name := 40
 	if width >= 110 {
 		name = 44
 	}
@@ -476,7 +476,7 @@ func (g *groups) drawRow(m *Model, c *canvas, r *row, ws []int, gap int) {
 	}
 	b = columnByName("remote").value(b, conn)
 	left := ws[0] - 5 - 12
-	c.cell(all, string(b), max(left, 10), false)
+	c.endCell(all, string(b), max(left, 10))
 	c.spaces(1)
 	c.cell(styleOr(all == sNormal, stateStyle(conn.State), all), conn.State.String(), min(11, ws[0]-c.x), false)
 	c.to(all, ws[0])

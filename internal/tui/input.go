@@ -252,7 +252,7 @@ func (m *Model) freeze() {
 }
 
 func (m *Model) nextTheme() {
-	m.theme = nextTheme(m.theme)
+	m.theme = nextTheme(m.theme).with(m.cfg.Colors)
 	m.cfg.Layout.Theme = m.theme.name
 	m.say(sAccent, "theme "+m.theme.name)
 	m.layoutChanged()

@@ -96,11 +96,10 @@ func newModel(ctx context.Context, cfg Config) (*Model, error) {
 		snap: &tcp.Snapshot{}, dirty: true, named: cfg.Resolve && cfg.Name != nil,
 	}
 	m.theme = themeByName(cfg.Layout.Theme)
-	if cfg.Colors == NoColors {
-		m.theme = themeMono
-	} else if m.theme == nil {
+	if m.theme == nil {
 		m.theme = themeDark
 	}
+	m.theme = m.theme.with(cfg.Colors)
 	if m.columns = columnsByName(cfg.Layout.Columns); len(m.columns) == 0 {
 		m.columns = columnsByName(defaultColumns)
 	}

@@ -23,8 +23,8 @@ const (
 
 // point is one sample of the whole host.
 type point struct {
-	at                                                                     int64 // nanoseconds of the boot clock
-	open, halfOpen, opened, closed, retransmits, resets, rx, tx, overflows float64
+	at                                                                               int64 // nanoseconds of the boot clock
+	open, halfOpen, opened, closed, retransmits, resets, rx, tx, loopback, overflows float64
 }
 
 // overview keeps what the charts show.
@@ -93,7 +93,7 @@ func (o *overview) sample(m *Model, was *tcp.Snapshot) {
 	t := &m.live.totals
 	p := point{
 		at: is.Time.Boot, open: float64(is.Stats.Open), halfOpen: float64(is.Stats.HalfOpen + t.states[tcp.SynSent]),
-		rx: float64(t.rx), tx: float64(t.tx), opened: m.pace.opened, closed: m.pace.closed,
+		rx: float64(t.rx), tx: float64(t.tx), loopback: float64(t.lo), opened: m.pace.opened, closed: m.pace.closed,
 	}
 	if secs > 0 {
 		p.retransmits, p.resets = float64(o.retransmits)/secs, float64(o.resets)/secs
@@ -201,6 +201,42 @@ type panel struct {
 	lines        []func(c *canvas, width int)
 }
 
+// panelHeights are the heights of charts and of lists of bars, titles apart: what
+// fits above the heatmap, and not less than can be read.
+func panelHeights(columns, height int) (rows, bars int) {
+	const (
+		charts, panels      = 4, 8 // the first ones are charts
+		heatLines           = 12
+		leastRows, mostRows = 3, 10
+		leastBars, mostBars = 6, 16
+	)
+	fits := func(rows, bars int) bool {
+		n := heatLines
+		for i := 0; i < panels; i += columns {
+			h := 0
+			if i < charts {
+				h = rows
+			}
+			if i+columns > charts {
+				h = max(h, bars)
+			}
+			n += h + 1
+		}
+		return n <= height
+	}
+	rows, bars = leastRows, leastBars
+	for grew := true; grew; {
+		grew = false
+		if bars < mostBars && fits(rows, bars+1) {
+			bars, grew = bars+1, true
+		}
+		if rows < mostRows && fits(rows+1, bars) {
+			rows, grew = rows+1, true
+		}
+	}
+	return rows, bars
+}
+
 // draw fills the body: panels, side by side where there is room.
 func (o *overview) draw(m *Model, c *canvas, height int) {
 	columns := 1
@@ -211,19 +247,16 @@ func (o *overview) draw(m *Model, c *canvas, height int) {
 		columns = 3
 	}
 	width := (c.width - columns + 1) / columns
-	rows := 3
-	if columns > 1 && height > 40 {
-		rows = 5
-	}
+	rows, bars := panelHeights(columns, height)
 	ps := []panel{
 		o.open(rows, width),
 		o.churn(rows, width),
 		o.traffic(rows, width),
 		o.trouble(rows, width),
-		o.states(m),
-		o.waiting(m),
-		o.tops(m, "Top processes", "process"),
-		o.tops(m, "Top remotes", "remote_ip"),
+		o.states(m, bars),
+		o.waiting(m, bars),
+		o.tops(m, bars, "Top processes", "process"),
+		o.tops(m, bars, "Top remotes", "remote_ip"),
 	}
 	sub := newCanvas(c.width, m.theme, m.cfg.ASCII)
 	for i := 0; i < len(ps); i += columns {
@@ -333,7 +366,11 @@ func (o *overview) traffic(rows, width int) panel {
 	rx, tx := o.series(func(p *point) float64 { return p.rx }), o.series(func(p *point) float64 { return p.tx })
 	top := max(largest(rx), largest(tx))
 	ls := o.mirrored(rows, width, rx, sReceive, top, tx, sSend, top)
-	return panel{"Traffic", "↓" + rateText(uint64(p.rx)) + " ↑" + rateText(uint64(p.tx)) + ", at most " + rateText(uint64(top)), ls}
+	right := "↓" + rateText(uint64(p.rx)) + " ↑" + rateText(uint64(p.tx)) + ", at most " + rateText(uint64(top))
+	if p.loopback > 0 {
+		right += "; loopback " + rateText(uint64(p.loopback))
+	}
+	return panel{"Traffic", right, ls}
 }
 
 // trouble is retransmissions above and resets below.
@@ -343,9 +380,6 @@ func (o *overview) trouble(rows, width int) panel {
 	ls := o.mirrored(rows, width, re, sWarn, 0, rst, sClosed, 0)
 	return panel{"Retransmissions, resets", perSecond(p.retransmits) + ", " + perSecond(p.resets) + "/s, at most " + perSecond(largest(re)) + ", " + perSecond(largest(rst)), ls}
 }
-
-// barRows is the number of bars in a panel.
-const barRows = 6
 
 func barLine(label string, s style, share float64, value string) func(*canvas, int) {
 	return func(c *canvas, width int) {
@@ -361,7 +395,7 @@ func barLine(label string, s style, share float64, value string) func(*canvas, i
 	}
 }
 
-func (o *overview) states(m *Model) panel {
+func (o *overview) states(m *Model, bars int) panel {
 	type entry struct {
 		s tcp.State
 		n int
@@ -374,15 +408,15 @@ func (o *overview) states(m *Model) panel {
 	}
 	slices.SortStableFunc(es, func(a, b entry) int { return b.n - a.n })
 	p := panel{title: "States", right: countText(m.live.totals.all) + " sockets"}
-	for _, e := range es[:min(len(es), barRows)] {
+	for _, e := range es[:min(len(es), bars)] {
 		st := stateStyle(e.s)
 		p.lines = append(p.lines, barLine(e.s.String(), st, float64(e.n)/float64(max(es[0].n, 1)), countText(e.n)))
 	}
-	return p.padded()
+	return p.padded(bars)
 }
 
-func (p panel) padded() panel {
-	for len(p.lines) < barRows {
+func (p panel) padded(lines int) panel {
+	for len(p.lines) < lines {
 		p.lines = append(p.lines, func(*canvas, int) {})
 	}
 	return p
@@ -390,7 +424,7 @@ func (p panel) padded() panel {
 
 // waiting is what waits for the application: half-open connections and full
 // accept queues.
-func (o *overview) waiting(m *Model) panel {
+func (o *overview) waiting(m *Model, bars int) panel {
 	last := o.latest()
 	overflows := o.series(func(p *point) float64 { return p.overflows })
 	right := countText(int(last.halfOpen)) + " half-open"
@@ -418,7 +452,7 @@ func (o *overview) waiting(m *Model) panel {
 		}
 	}
 	slices.SortStableFunc(ls, func(a, b *tcp.Conn) int { return cmp.Compare(queueShare(b), queueShare(a)) })
-	for _, c := range ls[:min(len(ls), barRows-len(p.lines))] {
+	for _, c := range ls[:min(len(ls), bars-len(p.lines))] {
 		st := sListen
 		if full(c) {
 			st = sBad
@@ -426,7 +460,7 @@ func (o *overview) waiting(m *Model) panel {
 		label := ":" + strconv.Itoa(int(c.LocalPort)) + " " + processName(c)
 		p.lines = append(p.lines, barLine(label, st, queueShare(c), "queue "+countText(uint64(c.Metrics.AcceptQueue))+"/"+countText(uint64(c.Metrics.Backlog))))
 	}
-	return p.padded()
+	return p.padded(bars)
 }
 
 func processName(c *tcp.Conn) string {
@@ -441,7 +475,7 @@ func queueShare(c *tcp.Conn) float64 {
 }
 
 // tops are the groups with the most traffic, or else connections.
-func (o *overview) tops(m *Model, title, field string) panel {
+func (o *overview) tops(m *Model, bars int, title, field string) panel {
 	by := groupings[slices.IndexFunc(groupings, func(g grouping) bool { return g.field == field })]
 	index := make(map[groupKey]*group)
 	var list []*group
@@ -468,7 +502,7 @@ func (o *overview) tops(m *Model, title, field string) panel {
 		return cmp.Or(cmp.Compare(traffic(b), traffic(a)), cmp.Compare(b.conns, a.conns), cmp.Compare(a.key.label(by), b.key.label(by)))
 	})
 	p := panel{title: title, right: countText(len(list))}
-	for _, x := range list[:min(len(list), barRows)] {
+	for _, x := range list[:min(len(list), bars)] {
 		x.finish(m, by)
 		share := float64(traffic(x)) / float64(max(traffic(list[0]), 1))
 		rate := "--"
@@ -477,7 +511,7 @@ func (o *overview) tops(m *Model, title, field string) panel {
 		}
 		p.lines = append(p.lines, barLine(x.label, sAccent, share, rate+" "+countText(x.conns)+"×"))
 	}
-	return p.padded()
+	return p.padded(bars)
 }
 
 // splitLines are the lines of a canvas.

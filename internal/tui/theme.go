@@ -75,6 +75,52 @@ var themeLight = &theme{
 	selected: "48;5;254",
 }
 
+// Of terminals with sixteen colors: the nearest of them would often be another
+// color altogether.
+var (
+	themeDark16 = &theme{
+		name: "dark",
+		sgr: [numStyles]string{
+			sDim: "90", sBold: "1",
+			sBar: "30;47", sBarStrong: "1;97;44", sBarDim: "30;47",
+			sHead: "1;94", sHeadSort: "1;4;96",
+			sNew: "92", sChanged: "93", sFresh: "97", sClosed: "91",
+			sGood: "32", sListen: "36", sWarn: "93", sBad: "1;91",
+			sAccent: "96", sKey: "1;93", sBanner: "30;43",
+			sReceive: "36", sSend: "35",
+			sHeat1: "34", sHeat2: "36", sHeat3: "32", sHeat4: "33", sHeat5: "31",
+		},
+		selected: "44",
+	}
+	themeLight16 = &theme{
+		name: "light",
+		sgr: [numStyles]string{
+			sDim: "90", sBold: "1",
+			sBar: "97;100", sBarStrong: "1;97;44", sBarDim: "37;100",
+			sHead: "1;34", sHeadSort: "1;4;34",
+			sNew: "32", sChanged: "35", sFresh: "1", sClosed: "31",
+			sGood: "32", sListen: "36", sWarn: "35", sBad: "1;31",
+			sAccent: "34", sKey: "1;35", sBanner: "97;45",
+			sReceive: "36", sSend: "35",
+			sHeat1: "36", sHeat2: "34", sHeat3: "32", sHeat4: "35", sHeat5: "31",
+		},
+		selected: "47",
+	}
+)
+
+// with returns the theme for a number of colors.
+func (t *theme) with(colors Colors) *theme {
+	switch {
+	case colors == NoColors:
+		return themeMono
+	case colors < Colors256 && t == themeDark:
+		return themeDark16
+	case colors < Colors256 && t == themeLight:
+		return themeLight16
+	}
+	return t
+}
+
 var themeContrast = &theme{
 	name: "contrast",
 	sgr: [numStyles]string{
@@ -111,10 +157,10 @@ func themeByName(name string) *theme {
 	return nil
 }
 
-// nextTheme returns the one after t.
+// nextTheme returns the one after t, by name.
 func nextTheme(t *theme) *theme {
 	for i := range themes {
-		if themes[i] == t {
+		if themes[i].name == t.name {
 			return themes[(i+1)%len(themes)]
 		}
 	}
