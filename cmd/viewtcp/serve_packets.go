@@ -16,8 +16,9 @@ import (
 
 // recordedPackets finds packets for the web server.
 type recordedPackets struct {
-	dir  string
-	past store.Querier // nil is none
+	dir   string
+	flush func()        // writes out what waits in memory
+	past  store.Querier // nil is none
 }
 
 var (
@@ -28,6 +29,7 @@ var (
 
 // Export implements web.Packets.
 func (p *recordedPackets) Export(ctx context.Context, w io.Writer, q web.PacketQuery) (done web.Exported, err error) {
+	p.flush()
 	rec, err := capture.OpenRecording(p.dir)
 	if rec == nil {
 		return done, err

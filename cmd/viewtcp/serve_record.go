@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/track"
@@ -221,22 +220,11 @@ func (r *packetRecorder) where() string {
 	return "recording packets (" + what + ") on " + strings.Join(names, ", ") + ", up to " + r.p.c.record.size
 }
 
-// span is the time that the recording covers.
-func (r *packetRecorder) span() (first, last time.Time) {
-	rec, _ := capture.OpenRecording(r.dir)
-	if rec == nil {
-		return first, last
+// flush writes out what waits in memory.
+func (r *packetRecorder) flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.p != nil && r.p.recorder != nil {
+		r.p.recorder.Tick(time.Now())
 	}
-	for _, s := range rec.Segments() {
-		if s.Packets == 0 {
-			continue
-		}
-		if at := time.Unix(0, s.First); first.IsZero() || at.Before(first) {
-			first = at
-		}
-		if at := time.Unix(0, s.Last); at.After(last) {
-			last = at
-		}
-	}
-	return first, last
 }
