@@ -17,6 +17,8 @@ type serveFlags struct {
 	config             string
 	printConfig, check bool
 	overrides          []serveOverride
+	// taps and localNets are --tap and --local-net.
+	taps, localNets []string
 }
 
 // serveOverride is a flag that was given, as the key that it stands for.
@@ -75,6 +77,8 @@ at once. SIGHUP reads the configuration again.`,
 		}
 		fs.String(k.flag, value, k.usage)
 	}
+	fs.StringArrayVar(&f.taps, "tap", nil, "make connections of the packets that arrive at this SPAN port or tap, apart from the host's own (repeatable)")
+	fs.StringArrayVar(&f.localNets, "local-net", nil, "with --tap: addresses of this network are the local end (repeatable)")
 	fs.StringVar(&f.config, "config", "", "configuration file (YAML)")
 	fs.BoolVar(&f.printConfig, "print-config", false, "print the configuration, every key with its meaning, and end")
 	fs.BoolVar(&f.check, "check-config", false, "check the configuration and end")
@@ -91,7 +95,7 @@ func plain(s string) string {
 
 // serveSections are the sections of the configuration that are decoded by those
 // who own them.
-func serveSections() []serveSection { return nil }
+func serveSections() []serveSection { return []serveSection{tailSection(), tapSection()} }
 
 // load reads the configuration anew.
 func (f *serveFlags) load() (serveConfig, error) {
@@ -109,6 +113,9 @@ func (f *serveFlags) load() (serveConfig, error) {
 				return c, usagef("--%s %s: %w", o.flag, o.value, err)
 			}
 		}
+	}
+	if _, err := f.tapsWith(&c); err != nil {
+		return c, err
 	}
 	if _, err := c.packets.captureFlags(""); err != nil {
 		return c, usagef("packets: %w", err)

@@ -40,6 +40,7 @@ type daemon struct {
 	view     *liveView
 	collect  *collection
 	recorder *packetRecorder
+	around   *surroundings
 	listener net.Listener
 	web      *webServer
 
@@ -155,11 +156,15 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	d.collect.pick = d.collect.c.choice()
 	d.collect.pick.interval = d.cfg.collect.interval
+	if d.around, err = newSurroundings(d); err != nil {
+		return err
+	}
 	if d.web, err = newWebServer(d); err != nil {
 		return err
 	}
 	d.recorder.start(ctx, &d.cfg.packets)
-	d.reloaders = append(d.reloaders, d.reloadPackets(ctx))
+	d.around.start(ctx, &d.cfg)
+	d.reloaders = append(d.reloaders, d.reloadPackets(ctx), d.around.reload(ctx))
 	return nil
 }
 
@@ -374,6 +379,7 @@ func (d *daemon) stop(stopSources, stopAll func(), running *sync.WaitGroup) erro
 	d.catchUp(ctx, begun)
 	stopSources()
 	parts.Go(d.recorder.end)
+	d.around.end() // its rows are history's
 	if d.history != nil {
 		d.history.stop(ctx)
 	}
@@ -412,6 +418,9 @@ func (d *daemon) close() error {
 	var errs []error
 	if d.recorder != nil {
 		d.recorder.end()
+	}
+	if d.around != nil {
+		d.around.end()
 	}
 	if d.web != nil {
 		d.web.Close()

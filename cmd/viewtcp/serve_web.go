@@ -21,7 +21,7 @@ type webServer struct {
 
 func newWebServer(d *daemon) (*webServer, error) {
 	cfg := web.Config{
-		View: d.view, Health: d.health, Metrics: d.metrics,
+		View: d.around.view(d.view), Usage: d.usage(), Health: d.health, Metrics: d.metrics,
 		Packets: &recordedPackets{dir: d.recorder.dir, flush: d.recorder.flush, past: d.querier()},
 		Token:   d.token, Hosts: d.cfg.hosts, Version: version,
 		FilterOptions: filterOptions, Log: d.log,
