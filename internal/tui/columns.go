@@ -60,7 +60,7 @@ func fieldWidth(f *tcp.Field) (least, most int, right bool) {
 	switch f.Kind {
 	case tcp.KindUint:
 		if f.Name == "pid" {
-			return 7, 10, true
+			return 5, 10, true
 		}
 		return 5, 12, true
 	case tcp.KindPort:
@@ -89,7 +89,7 @@ func fieldWidth(f *tcp.Field) (least, most int, right bool) {
 	}
 	switch f.Name {
 	case "process":
-		return 12, 20, false
+		return 10, 20, false
 	case "cmdline", "exe", "cgroup":
 		return 16, 80, false
 	case "country":
@@ -167,25 +167,26 @@ func (col *column) changed(was, is *tcp.Conn) bool {
 }
 
 // fit chooses widths: want is what the cells need. Columns are lost from the
-// right until the rest fits: all of them with their least widths, and who is
-// connected to whom uncut as long as enough other columns stay.
+// right until the rest fits: numbers, which must not be cut, with all their
+// digits, texts with their least widths, and who is connected to whom uncut as
+// long as enough other columns stay.
 func fit(cols []*column, want []int, room, gap int) []int {
 	const enough = 8
-	n, used := 0, 0
+	var got []int
+	used := 0
 	for i, c := range cols {
-		w := c.least
-		if i > 0 {
-			w += gap
+		w, space := c.least, gap
+		if c.right {
+			w = max(w, min(want[i], c.most))
 		}
-		if used+w > room && i > 0 {
+		if i == 0 {
+			space = 0
+		}
+		if used+space+w > room && i > 0 {
 			break
 		}
-		used += w
-		n++
-	}
-	got := make([]int, n)
-	for i := range got {
-		got[i] = cols[i].least
+		used += space + w
+		got = append(got, w)
 	}
 	short := func() (d int) {
 		for i := range got {

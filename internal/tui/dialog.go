@@ -230,6 +230,10 @@ func (m *Model) askExport() {
 		return
 	}
 	s := m.set()
+	if len(s.shown) == 0 {
+		m.say(sWarn, "there are no rows to write")
+		return
+	}
 	conns := make([]*tcp.Conn, len(s.shown))
 	for i, r := range s.shown {
 		conns[i] = m.shownConn(r.conn)

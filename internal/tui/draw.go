@@ -172,8 +172,12 @@ func (m *Model) drawFooter(c *canvas) {
 		c.str(sBarDim, s.String()+" ")
 		c.str(sBar, countText(n))
 	}
-	if !some {
+	switch {
+	case some:
+	case m.snap.Seq == 0:
 		c.str(sBarDim, "waiting for the first look at the sockets")
+	default:
+		c.str(sBarDim, "no sockets")
 	}
 	if t.lo > 0 {
 		m.right(c, "loopback "+rateText(t.lo))

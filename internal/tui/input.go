@@ -62,7 +62,7 @@ func (m *Model) paste(t string) {
 func (m *Model) do(a action) tea.Cmd {
 	if n, ok := strings.CutPrefix(string(a), actSortPrefix); ok {
 		i, _ := strconv.Atoi(n)
-		m.sortByShown(i - 1)
+		m.sortByNumber(i - 1)
 		return nil
 	}
 	switch a {
@@ -284,10 +284,10 @@ func (m *Model) pacing(slower bool) {
 	m.say(sAccent, "a refresh every "+m.interval.Round(time.Second).String())
 }
 
-// sortByShown sorts by one of the columns in sight; by the one that already is in
-// force, the other way round.
-func (m *Model) sortByShown(i int) {
-	cols := m.shownColumns()
+// sortByNumber sorts by one of the columns, whether or not there is room for it; by
+// the one that already is in force, the other way round.
+func (m *Model) sortByNumber(i int) {
+	cols := m.available()
 	if i < 0 || i >= len(cols) {
 		return
 	}
@@ -357,7 +357,7 @@ func (m *Model) click(e tea.Mouse) tea.Cmd {
 	case viewConns:
 		switch i := m.top + body - 1; {
 		case body == 0:
-			m.sortByShown(m.columnAt(e.X))
+			m.sortByNumber(m.columnAt(e.X))
 		case body > 0 && body <= m.tableHeight() && i < len(m.set().shown):
 			if m.sel != nil && i == m.cursor {
 				return m.open()

@@ -137,7 +137,7 @@ var bindings = append([]binding{
 func sortBindings() (bs []binding) {
 	for i := 1; i <= numSortColumns; i++ {
 		n := fmt.Sprint(i)
-		bs = append(bs, binding{action(actSortPrefix + n), inTable, []string{n}, "sort by column " + n + " in sight; again turns it round"})
+		bs = append(bs, binding{action(actSortPrefix + n), inTable, []string{n}, "sort by column " + n + "; again turns it round"})
 	}
 	for i, a := range []action{actConns, actGroupsView, actOverview} {
 		for _, s := range []scope{inDetail, inChart, inGroups} {
@@ -316,7 +316,7 @@ func (m *keyMap) help() []HelpKey {
 				}
 				h.Keys += "…" + m.label(action(actSortPrefix+fmt.Sprint(numSortColumns)))
 				h.Action = actSortPrefix + "1…9"
-				h.Doc = "sort by that column in sight; again turns it round"
+				h.Doc = "sort by that column; again turns it round"
 			}
 			hs = append(hs, h)
 		}
