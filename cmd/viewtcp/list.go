@@ -17,6 +17,7 @@ func newList(e env) *cobra.Command {
 	var c common
 	var past historySource
 	var at string
+	var d daemonFlags
 	cmd := &cobra.Command{
 		Use:   "list [FILTER]",
 		Short: "Print the connections of this moment",
@@ -33,18 +34,19 @@ func newList(e env) *cobra.Command {
 				return listAt(cmd.Context(), e, &c, &past, at, args)
 			}
 			collectLate()
-			return list(cmd.Context(), e, &c, args)
+			return list(cmd.Context(), e, &c, &d, args)
 		},
 	}
 	c.addSource(cmd.Flags())
 	c.addOutput(cmd.Flags())
 	c.addOrder(cmd.Flags())
 	past.add(cmd.Flags())
+	d.add(cmd.Flags())
 	cmd.Flags().StringVar(&at, "at", "", `as it was then, from history: 2h (ago), "yesterday 14:00", 2026-11-20T14:05:00Z`)
 	return cmd
 }
 
-func list(ctx context.Context, e env, c *common, args []string) error {
+func list(ctx context.Context, e env, c *common, d *daemonFlags, args []string) error {
 	f, err := c.parseFilter(args, filterOptions())
 	if err != nil {
 		return err
@@ -53,13 +55,13 @@ func list(ctx context.Context, e env, c *common, args []string) error {
 	if err != nil {
 		return err
 	}
-	h, err := lookOnce(ctx, e, c)
+	all, err := connsNow(ctx, e, c, d, f)
 	if err != nil {
 		return err
 	}
 	dns := newResolver(c)
 	defer dns.close()
-	conns := dns.choose(ctx, h.Conns, f)
+	conns := dns.choose(ctx, all, f)
 	p.sort(conns)
 	if c.limit > 0 && len(conns) > c.limit {
 		conns = conns[:c.limit]
@@ -71,6 +73,24 @@ func list(ctx context.Context, e env, c *common, args []string) error {
 		return exitError{exitEmpty}
 	}
 	return nil
+}
+
+// connsNow asks the daemon, if there is one, or looks. The daemon has applied the
+// filter, as far as it can.
+func connsNow(ctx context.Context, e env, c *common, d *daemonFlags, f *filter.Filter) ([]*tcp.Conn, error) {
+	daemon, err := c.daemon(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if daemon != nil {
+		defer daemon.Close()
+		return listDaemon(ctx, e, c, daemon, f)
+	}
+	h, err := lookOnce(ctx, e, c)
+	if err != nil {
+		return nil, err
+	}
+	return h.Conns, nil
 }
 
 // selectConns returns the matching connections in a slice of its own.

@@ -41,7 +41,8 @@ func testAll(m *testing.M) int {
 		return 1
 	}
 	for name, value := range map[string]string{
-		"XDG_CONFIG_HOME": filepath.Join(dir, "config"), "VIEWTCP_COLLECTOR": "", "NO_COLOR": "", "TERM": "xterm",
+		"XDG_CONFIG_HOME": filepath.Join(dir, "config"), "VIEWTCP_COLLECTOR": "", "VIEWTCP_SERVER": "", "VIEWTCP_TOKEN": "",
+		"VIEWTCP_DATA": filepath.Join(dir, "data"), "NO_COLOR": "", "TERM": "xterm",
 	} {
 		_ = os.Setenv(name, value)
 	}

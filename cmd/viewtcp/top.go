@@ -19,6 +19,7 @@ import (
 // topFlags are the flags of top beside the common ones.
 type topFlags struct {
 	common
+	daemonFlags
 	theme string
 	ascii string
 	keys  map[string][]string
@@ -46,6 +47,7 @@ the next time in top.json beside that file.`,
 	}
 	c.addSource(cmd.Flags())
 	fs := cmd.Flags()
+	c.add(fs)
 	fs.BoolVarP(&c.noNames, "numeric", "n", false, "no names of services and hosts")
 	fs.BoolVar(&c.resolve, "resolve", false, "ask DNS for the names of remote addresses")
 	fs.StringVar(&c.color, "color", "auto", "auto, always or never; NO_COLOR means never")
@@ -107,6 +109,14 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 
+	d, err := c.daemon(ctx, &c.daemonFlags)
+	if err != nil {
+		return err
+	}
+	if d != nil {
+		defer d.Close()
+		return topDaemon(ctx, e, c, d, f)
+	}
 	live := newLiveView()
 	l := newLook(env{stdin: e.stdin, stdout: e.stdout, stderr: live}, &c.common)
 	l.started = live.begin
@@ -122,7 +132,7 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 
 	names := newTopNames(c)
 	defer names.close()
-	terr := tui.Run(ctx, topConfig(e, c, f, live, names))
+	terr := tui.Run(ctx, topConfig(e, c, f, live, live.status, names))
 	if p, ok := errors.AsType[*tui.PanicError](terr); ok {
 		fmt.Fprintf(e.stderr, "%s\n", p.Stack) // for the report of the mistake
 	}
@@ -138,9 +148,9 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 }
 
 // topConfig hands the terminal interface what it shows and may do.
-func topConfig(e env, c *topFlags, f *filter.Filter, live *liveView, names *topNames) tui.Config {
+func topConfig(e env, c *topFlags, f *filter.Filter, view tcp.View, status func() tui.Status, names *topNames) tui.Config {
 	cfg := tui.DefaultConfig()
-	cfg.View, cfg.Status = live, live.status
+	cfg.View, cfg.Status = view, status
 	cfg.Host, cfg.Version = hostname(), readBuild().Version
 	cfg.Filter, cfg.FilterOptions = f.Text(), filterOptions
 	cfg.Input, cfg.Output, cfg.Environ = e.stdin, e.stdout, os.Environ()

@@ -21,6 +21,7 @@ import (
 // watchFlags are the flags of watch beside the common ones.
 type watchFlags struct {
 	common
+	daemonFlags
 	lasts   time.Duration
 	count   int
 	events  string
@@ -53,6 +54,7 @@ Connections that exist already are not replayed; their later events are shown.`,
 	}
 	c.addSource(cmd.Flags())
 	c.addOutput(cmd.Flags())
+	c.add(cmd.Flags())
 	fs := cmd.Flags()
 	fs.DurationVar(&c.lasts, "for", 0, "stop after this time, as in 90s or 10m")
 	fs.IntVar(&c.count, "count", 0, "stop after this many events (0 is never)")
@@ -77,6 +79,14 @@ func watch(ctx context.Context, e env, c *watchFlags, args []string) error {
 	pick := c.choice()
 	if pick.ringBytes, err = ringBytes(c.ring); err != nil {
 		return err
+	}
+	d, err := c.daemon(ctx, &c.daemonFlags)
+	if err != nil {
+		return err
+	}
+	if d != nil {
+		defer d.Close()
+		return watchDaemon(ctx, e, c, d, f, w)
 	}
 	interrupted := ctx
 	var stop context.CancelFunc

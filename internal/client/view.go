@@ -22,6 +22,9 @@ type ViewOptions struct {
 	Rows bool
 	// Events names the events that are wanted, separated by commas; "" is all.
 	Events string
+	// Conn, if not nil, is called with each connection before anybody sees it, and
+	// may change it; by several goroutines.
+	Conn func(*tcp.Conn)
 	// Status is told when the daemon is lost (err is why), and when it is back
 	// (nil). It may be nil; it is called by one goroutine at a time.
 	Status func(err error)
@@ -49,7 +52,6 @@ type View struct {
 	// boot and wall are the same moment on the daemon's clocks.
 	boot, wall int64
 	lost       error
-	told       bool
 
 	rowsReady, eventsReady chan struct{}
 	failed                 chan struct{}
@@ -188,6 +190,9 @@ func (v *View) followRows(begun func()) error {
 		if err != nil {
 			return err
 		}
+		for _, c := range l.Rows {
+			v.change(c)
+		}
 		if snap := table.apply(l); snap != nil {
 			v.clock.Store(l.Boot)
 			v.mu.Lock()
@@ -198,6 +203,12 @@ func (v *View) followRows(begun func()) error {
 		}
 		return nil
 	})
+}
+
+func (v *View) change(c *tcp.Conn) {
+	if v.opts.Conn != nil && c != nil {
+		v.opts.Conn(c)
+	}
 }
 
 // liveTable puts updates together.
@@ -286,6 +297,7 @@ func (v *View) followEvents(id *string, begun func()) error {
 		if err != nil {
 			return err
 		}
+		v.change(e.Conn)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		for _, s := range v.subs {
