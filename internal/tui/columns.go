@@ -101,6 +101,9 @@ func fieldWidth(f *tcp.Field) (least, most int, right bool) {
 // appendValue appends a value as people read it. What is worked out rather than
 // seen is marked.
 func appendValue(b []byte, f *tcp.Field, c *tcp.Conn) []byte {
+	if outlived(f, c) {
+		return append(b, "--"...)
+	}
 	switch f.Name {
 	case "duration_us":
 		if !c.OpenedExact && !c.Opened.IsZero() {
@@ -112,6 +115,12 @@ func appendValue(b []byte, f *tcp.Field, c *tcp.Conn) []byte {
 		}
 	}
 	return text.AppendHuman(b, f, c)
+}
+
+// outlived reports whether the last value of a field says nothing any more: what
+// has ended sends and receives nothing, whatever its rate was.
+func outlived(f *tcp.Field, c *tcp.Conn) bool {
+	return !c.Closed.IsZero() && (f.Name == "receive_rate" || f.Name == "send_rate")
 }
 
 func appendRemote(b []byte, c *tcp.Conn) []byte {

@@ -69,7 +69,7 @@ func (s sorter) key(r *row) sortKey {
 		return sortKey{hi: stateOrder[c.State], known: c.State != tcp.StateUnknown}
 	case f.Num != nil:
 		v, ok := f.Num(c)
-		return sortKey{hi: v, known: ok}
+		return sortKey{hi: v, known: ok && !outlived(f, c)}
 	case f.Str != nil:
 		t, ok := f.Str(c)
 		return sortKey{text: t, known: ok}
