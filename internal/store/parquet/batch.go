@@ -108,6 +108,9 @@ func parseBatch(seq uint64, p []byte) (*loggedBatch, error) {
 		rows := r.uvarint()
 		body := r.bytes(r.uvarint())
 		at := tableIndex(t)
+		if !r.bad && at < 0 {
+			return nil, fmt.Errorf("batch with table %d: %w", t, store.ErrVersion)
+		}
 		if r.bad || at <= last {
 			return nil, fmt.Errorf("%w: table %d", errBatch, t)
 		}

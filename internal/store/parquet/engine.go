@@ -36,6 +36,7 @@ type Engine struct {
 	writing sync.Mutex
 	logs    []logFile // oldest first; the last one may be open
 	current *openLog
+	lastLog uint64 // highest number of a file; none comes back
 	nextSeq uint64
 	agents  map[agentKey]agentState
 	buf     []byte
@@ -200,6 +201,8 @@ func (e *Engine) Close() error {
 	e.stopOnce.Do(func() {
 		close(e.stop)
 		e.running.Wait()
+		e.maintaining.Lock()
+		defer e.maintaining.Unlock()
 		e.writing.Lock()
 		defer e.writing.Unlock()
 		err = e.closeLog()

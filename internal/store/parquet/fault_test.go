@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -15,14 +15,46 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
 )
 
-// A scenario is some life of an engine: batches, seals, merges, a restart. What
-// was acknowledged goes into the ledger; inFlight is the batch that was not.
+// long reports whether faults are tried in all places and not in some, which
+// "make faults" asks for.
+func long() bool { return os.Getenv("VIEWTCP_LONG") != "" }
+
+// some thins out n places to about few of them, the first and the last among
+// them.
+func some(n, few int) (at []int) {
+	if long() || n <= few {
+		few = n
+	}
+	for i := range few {
+		at = append(at, 1+i*(n-1)/max(few-1, 1))
+	}
+	return at
+}
+
+// A scenario is some life of an engine: batches, seals, merges, a restart.
 type scenario struct {
-	ledger   ledger
-	inFlight []store.Record
-	// stubborn sends a batch again until it is acknowledged.
+	batches []store.Batch
+	// acked is how many batches were acknowledged, the first ones.
+	acked atomic.Int32
+	// stubborn tries what failed again.
 	stubborn bool
-	errors   int
+}
+
+// script is what happens: b is a batch, s a seal of all there is, r a restart.
+// Segments of a day that is over are merged from the second seal on.
+const script = "bbsbrbsb"
+
+func newScenario() *scenario {
+	g := storetest.NewGenerator(11, 100, storetest.Begin, 0.5)
+	s := new(scenario)
+	for seq := range strings.Count(script, "b") {
+		recs := g.Next(nil, 4)
+		s.batches = append(s.batches, store.Batch{
+			ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: uint64(seq + 1)}, Time: recs[3].Time, Records: recs,
+			Events: marks(seq, 1),
+		})
+	}
+	return s
 }
 
 func faultConfig(t *testing.T) Config {
@@ -33,90 +65,102 @@ func faultConfig(t *testing.T) Config {
 	return cfg
 }
 
-// run lives on a disk until it is done or the power is cut.
-func (s *scenario) run(cfg Config, m *memFS, g *storetest.Generator, dead func() bool) error {
-	seq := uint64(0)
-	for range 2 {
-		var e *Engine
-		for tries := 0; ; tries++ {
-			var err error
-			if e, err = open(cfg, m); err == nil {
-				break
-			}
-			if dead() || tries > 3 {
-				return err
-			}
-			s.errors++
+// run lives on a disk until it is done, or something fails for good.
+func (s *scenario) run(cfg Config, m *memFS) error {
+	retry := func(what func() error) error {
+		err := what()
+		for tries := 0; err != nil && s.stubborn && tries < 5; tries++ {
+			err = what()
 		}
-		for i := range 8 {
-			recs := g.Next(nil, 4)
-			seq++
-			b := store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: seq}, Time: recs[3].Time, Records: recs}
-			s.inFlight = recs
-			for tries := 0; ; tries++ {
-				err := e.Append(context.Background(), &b)
-				if err == nil {
-					break
-				}
-				s.errors++
-				if dead() || !s.stubborn || tries > 5 {
-					return errors.Join(err, e.Close())
-				}
+		return err
+	}
+	var e *Engine
+	begin := func() (err error) {
+		e, err = open(cfg, m)
+		return err
+	}
+	if err := retry(begin); err != nil {
+		return err
+	}
+	next := 0
+	for _, step := range script {
+		var err error
+		switch step {
+		case 'b':
+			b := &s.batches[next]
+			next++
+			if err = retry(func() error { return e.Append(context.Background(), b) }); err == nil {
+				s.acked.Add(1)
 			}
-			s.inFlight = nil
-			s.ledger.add(recs)
-			if i%3 == 2 {
-				for tries := 0; ; tries++ {
-					if err := e.Maintain(true); err == nil {
-						break
-					}
-					s.errors++
-					if dead() || tries > 3 {
-						break
-					}
+		case 's':
+			err = retry(func() error { return e.Maintain(true) })
+		case 'r':
+			if err = e.Close(); err == nil || s.stubborn {
+				if err = retry(begin); err != nil {
+					return err
 				}
 			}
 		}
-		if err := e.Close(); err != nil && !dead() {
-			s.errors++
+		if err != nil {
+			return errors.Join(err, e.Close())
 		}
 	}
-	return nil
+	err := e.Close()
+	if s.stubborn {
+		return nil
+	}
+	return err
 }
 
-// check opens the disk again and compares it with the ledger.
-func (s *scenario) check(t *testing.T, cfg Config, m *memFS, what string) {
+// check opens a disk again and compares it with what was acknowledged: the first
+// batches, and perhaps, as a whole, the one after them. sealed says to seal it too.
+func (s *scenario) check(t *testing.T, cfg Config, m *memFS, acked int, sealed bool, what string) {
 	t.Helper()
 	e, err := open(cfg, m)
 	if err != nil {
 		t.Fatalf("%s: opening again: %v", what, err)
 	}
-	defer func() {
-		if err := e.Close(); err != nil {
-			t.Errorf("%s: %v", what, err)
+	s.compare(t, e, acked, what)
+	for _, d := range e.Status().Damage {
+		// What a crash leaves at the end of the log is told of; nothing else may be.
+		if !strings.HasPrefix(d.File, logDir) || d.Kept == "" && d.Bytes != 0 {
+			t.Errorf("%s: damage: %+v", what, d)
 		}
-	}()
-	s.compare(t, e, what)
-	if err := e.Maintain(true); err != nil {
-		t.Errorf("%s: sealing after it: %v", what, err)
 	}
-	s.compare(t, e, what+", sealed")
+	if sealed {
+		if err := e.Maintain(true); err != nil {
+			t.Errorf("%s: sealing after it: %v", what, err)
+		}
+		s.compare(t, e, acked, what+", sealed")
+	}
+	if err := e.Close(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
 }
 
-func (s *scenario) compare(t *testing.T, e *Engine, what string) {
+func (s *scenario) compare(t *testing.T, e *Engine, acked int, what string) {
 	t.Helper()
-	want := maps.Clone(s.ledger)
-	got := stored(t, e)
-	// A batch in flight may be there as a whole, once.
-	flying := make(ledger)
-	flying.add(s.inFlight)
-	there := 0
-	for row := range flying {
-		there += got[row]
+	got, complete := kept(t, e)
+	if !complete {
+		t.Errorf("%s: an answer with gaps", what)
 	}
-	if there == len(flying) {
+	want := make(ledger)
+	add := func(l ledger, b *store.Batch) {
+		l.add(b.Records)
+		l.addEvents(b.Events)
+	}
+	for i := range s.batches[:acked] {
+		add(want, &s.batches[i])
+	}
+	if acked < len(s.batches) {
+		flying := make(ledger)
+		add(flying, &s.batches[acked])
+		there := 0
 		for row := range flying {
-			want[row]++
+			there += got[row]
+		}
+		if there == len(flying) {
+			add(want, &s.batches[acked])
 		}
 	}
 	for row, n := range want {
@@ -131,313 +175,135 @@ func (s *scenario) compare(t *testing.T, e *Engine, what string) {
 	}
 }
 
-func records() *storetest.Generator { return storetest.NewGenerator(11, 100, storetest.Begin, 0.5) }
-
-// sites counts the operations of a scenario that goes well.
-func sites(t *testing.T) int {
-	t.Helper()
-	m := newMemFS()
-	s := scenario{ledger: make(ledger)}
-	cfg := faultConfig(t)
-	if err := s.run(cfg, m, records(), func() bool { return false }); err != nil {
-		t.Fatal(err)
-	}
-	s.check(t, cfg, m.clone(), "without faults")
-	return m.ops
-}
-
-// stride thins out the sites: all of them are tried where VIEWTCP_LONG is set.
-func stride(n int) int {
-	switch {
-	case os.Getenv("VIEWTCP_LONG") != "":
-		return 1
-	case testing.Short():
-		return max(1, n/8)
-	default:
-		return max(1, n/25)
-	}
-}
-
-// TestFaultPowerCut cuts the power at each operation: what was acknowledged is
-// there afterwards, once, whatever the disk did with what was not synced.
+// TestFaultPowerCut cuts the power after each operation of a life without faults:
+// what was acknowledged is there afterwards, once, whatever the disk did with what
+// was not synced.
 func TestFaultPowerCut(t *testing.T) {
-	n := sites(t)
-	rng := rand.New(rand.NewPCG(1, 2))
-	t.Logf("%d operations", n)
-	for at := 1; at <= n; at += stride(n) {
+	type cutAt struct {
+		disk      *memFS
+		acked, op int
+	}
+	record := func(every int) (cuts []cutAt, n int) {
+		s := newScenario()
 		m := newMemFS()
-		m.fault = func(op int, _, _ string) error {
+		m.watch = func(op int) { // the state after the operation before this one
+			if op%every == 0 {
+				cuts = append(cuts, cutAt{m.copied(), int(s.acked.Load()), op})
+			}
+		}
+		if err := s.run(faultConfig(t), m); err != nil {
+			t.Fatal(err)
+		}
+		return append(cuts, cutAt{m.clone(), int(s.acked.Load()), m.count()}), m.count()
+	}
+	every := 1
+	if !long() {
+		_, n := record(1 << 30)
+		every = max(1, n/8)
+	}
+	cuts, n := record(every)
+	t.Logf("%d operations, the power is cut after %d of them", n, len(cuts))
+	rng := rand.New(rand.NewPCG(1, 2))
+	s := newScenario()
+	cfg := faultConfig(t)
+	for i, at := range cuts {
+		for keep := range 4 {
+			if !long() && keep != i%4 && keep != 0 {
+				continue
+			}
+			c := at.disk.clone()
+			c.crash(rng, keep)
+			what := fmt.Sprintf("power cut before operation %d, keeping %d", at.op, keep)
+			s.check(t, cfg, c, at.acked, long() || keep == 0, what)
+			if keep != 0 {
+				// With all that is in the log and in segments the manifest can be lost.
+				c = at.disk.clone()
+				c.crash(rng, keep)
+				delete(c.now, manifestName)
+				s.check(t, cfg, c, at.acked, keep == 1, what+", without a manifest")
+			}
+		}
+	}
+}
+
+// TestFaultDiskDies lets all operations fail from one on: the engine says so, ends,
+// and when the disk is back what was acknowledged is there.
+func TestFaultDiskDies(t *testing.T) {
+	n := operations(t)
+	for _, at := range some(n-1, 4) {
+		m := newMemFS()
+		m.fail(func(op int, _, _ string) error {
 			if op >= at {
 				return syscall.EIO
 			}
 			return nil
-		}
-		s := scenario{ledger: make(ledger)}
+		})
+		s := newScenario()
 		cfg := faultConfig(t)
-		_ = s.run(cfg, m, records(), func() bool { return m.ops >= at })
-		for keep := range 4 {
-			c := m.clone()
-			c.crash(rng, keep)
-			s.check(t, cfg, c, fmt.Sprintf("power cut at operation %d, keeping %d", at, keep))
+		what := fmt.Sprintf("disk died at operation %d", at)
+		if err := s.run(cfg, m); err == nil && int(s.acked.Load()) < len(s.batches) {
+			t.Errorf("%s: and nobody said so", what)
 		}
+		s.check(t, cfg, m.clone(), int(s.acked.Load()), false, what)
+		c := m.clone()
+		c.crash(nil, 0)
+		s.check(t, cfg, c, int(s.acked.Load()), true, what+", then power cut")
 	}
+}
+
+// operations counts those of a life without faults.
+func operations(t *testing.T) int {
+	t.Helper()
+	m := newMemFS()
+	s := newScenario()
+	cfg := faultConfig(t)
+	if err := s.run(cfg, m); err != nil {
+		t.Fatal(err)
+	}
+	s.check(t, cfg, m.clone(), len(s.batches), true, "without faults")
+	return m.count()
 }
 
 // TestFaultAtEachSite lets one operation after the other fail, once or for a
 // while: batches are sent again until they are acknowledged, and each is there
 // once.
 func TestFaultAtEachSite(t *testing.T) {
-	n := sites(t)
-	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
-		for _, length := range []int{1, 3} {
-			for at := 1; at <= n; at += stride(n) {
-				m := newMemFS()
-				var failed []string
-				m.fault = func(op int, what, name string) error {
-					if op >= at && op < at+length {
-						failed = append(failed, what+" "+name)
-						return cause
-					}
-					return nil
+	n := operations(t)
+	causes := []error{syscall.EIO, syscall.ENOSPC}
+	lengths := []int{1, 3}
+	for i, at := range some(n, 6) {
+		for j, cause := range causes {
+			for k, length := range lengths {
+				if !long() && (j != i%2 || k != i/2%2) {
+					continue
 				}
-				s := scenario{ledger: make(ledger), stubborn: true}
-				cfg := faultConfig(t)
-				what := func() string {
-					return fmt.Sprintf("%v at operation %d (%s)", cause, at, strings.Join(failed, ", "))
-				}
-				if err := s.run(cfg, m, records(), func() bool { return false }); err != nil {
-					t.Fatalf("%s: %v", what(), err)
-				}
-				m.fault = nil
-				s.check(t, cfg, m.clone(), what())
-				c := m.clone()
-				c.crash(nil, 0)
-				s.check(t, cfg, c, what()+", then power cut")
+				faultAt(t, cause, at, length)
 			}
 		}
 	}
 }
 
-// TestFaultDiskFull fills a disk and frees it, over and over: the engine says that
-// it is full, and goes on by itself.
-func TestFaultDiskFull(t *testing.T) {
+func faultAt(t *testing.T, cause error, at, length int) {
+	t.Helper()
 	m := newMemFS()
-	cfg := testConfig(t.TempDir())
-	e, err := open(cfg, m)
+	var failed []string
+	m.fail(func(op int, what, name string) error {
+		if op >= at && op < at+length {
+			failed = append(failed, what+" "+name)
+			return cause
+		}
+		return nil
+	})
+	s := newScenario()
+	s.stubborn = true
+	cfg := faultConfig(t)
+	err := s.run(cfg, m)
+	what := fmt.Sprintf("%v at operation %d (%s)", cause, at, strings.Join(failed, ", "))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", what, err)
 	}
-	g := storetest.NewGenerator(12, 100000, storetest.Begin, 1)
-	l := make(ledger)
-	seq, refused := uint64(0), uint64(0)
-	for round := range 20 {
-		m.mu.Lock()
-		m.limit = m.size() + int64(20000*(1+round%3))
-		m.mu.Unlock()
-		full := false
-		var recs []store.Record
-		for !full {
-			recs = g.Next(nil, 50)
-			seq++
-			err := e.Append(t.Context(), &store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: seq}, Records: recs})
-			if full = errors.Is(err, store.ErrUnavailable); !full {
-				if err != nil {
-					t.Fatal(err)
-				}
-				l.add(recs)
-			}
-		}
-		refused++
-		if s := e.Status(); s.State != store.StateFull || s.Reason == "" || s.Refused != refused {
-			t.Fatalf("round %d: state %s (%s), refused %d, want full, %d", round, s.State, s.Reason, s.Refused, refused)
-		}
-		if round%4 == 1 {
-			if err := e.Maintain(true); err == nil {
-				t.Fatal("sealed onto a full disk")
-			}
-		}
-		checkLedger(t, e, l)
-		m.mu.Lock()
-		m.limit = 0
-		m.mu.Unlock()
-		if err := e.Append(t.Context(), &store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: seq}, Records: recs}); err != nil {
-			t.Fatal(err)
-		}
-		l.add(recs)
-		if s := e.Status(); s.State != store.StateOK {
-			t.Fatalf("state %s after space came back", s.State)
-		}
-		if round%4 == 3 {
-			if err := e.Maintain(true); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	checkLedger(t, e, l)
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if e, err = open(cfg, m); err != nil {
-		t.Fatal(err)
-	}
-	checkLedger(t, e, l)
-	if s := e.Status(); s.Damages != 0 {
-		t.Errorf("damage: %+v", s.Damage)
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestFaultTruncatedLog cuts the last file of the log at every byte.
-func TestFaultTruncatedLog(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	m := newMemFS()
-	e, err := open(cfg, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := storetest.NewGenerator(13, 100, storetest.Begin, 1)
-	var ends []int
-	var rows []ledger
-	name := ""
-	for i := range 5 {
-		recs := g.Next(nil, 2)
-		b := store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: uint64(i + 1)}, Records: recs}
-		if err := e.Append(t.Context(), &b); err != nil {
-			t.Fatal(err)
-		}
-		l := make(ledger)
-		l.add(recs)
-		rows = append(rows, l)
-		name = logName(e.logs[len(e.logs)-1].number)
-		ends = append(ends, len(m.now[name].data))
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	step := 1
-	if testing.Short() {
-		step = 7
-	}
-	for size := 0; size < ends[4]; size += step {
-		c := m.clone()
-		c.now[name].data = c.now[name].data[:size]
-		e, err := open(cfg, c)
-		if err != nil {
-			t.Fatalf("cut to %d bytes: %v", size, err)
-		}
-		want := make(ledger)
-		clean := size == logHeaderSize
-		for i, end := range ends {
-			if end <= size {
-				maps.Copy(want, rows[i])
-			}
-			clean = clean || end == size
-		}
-		got := stored(t, e)
-		if !maps.Equal(got, want) {
-			t.Fatalf("cut to %d bytes: %d rows, want %d", size, len(got), len(want))
-		}
-		if s := e.Status(); (s.Damages == 0) != (clean || size == 0) && size != 0 {
-			t.Fatalf("cut to %d bytes: %d damages told", size, s.Damages)
-		}
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-		// What was torn is gone for good, and told once.
-		if e, err = open(cfg, c); err != nil {
-			t.Fatal(err)
-		}
-		if s := e.Status(); s.Damages != 0 {
-			t.Fatalf("cut to %d bytes: damage told again: %+v", size, s.Damage)
-		}
-		if got := stored(t, e); !maps.Equal(got, want) {
-			t.Fatalf("cut to %d bytes, opened again: %d rows, want %d", size, len(got), len(want))
-		}
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestFaultBitFlips turns single bits of the log, of segments, of the manifest
-// and of the open connections: nothing panics, nothing wrong is handed out, what
-// is not hit stays, and no flip that costs a row goes untold.
-func TestFaultBitFlips(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	m := newMemFS()
-	e, err := open(cfg, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := storetest.NewGenerator(14, 400, storetest.Begin, 0.2)
-	all := make(ledger)
-	feed(t, e, g, all, "a", 1, 4, 20)
-	if err := e.Maintain(true); err != nil {
-		t.Fatal(err)
-	}
-	feed(t, e, g, all, "a", 5, 4, 20)
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for name := range m.now {
-		if name != lockName && !strings.HasPrefix(name, "rollup") {
-			names = append(names, name)
-		}
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
-	flips := 1000
-	if testing.Short() {
-		flips = 100
-	}
-	lost, told := 0, 0
-	for range flips {
-		c := m.clone()
-		name := names[rng.IntN(len(names))]
-		i := c.now[name]
-		at := rng.IntN(len(i.data))
-		i.data[at] ^= 1 << rng.IntN(8)
-		what := fmt.Sprintf("%s, byte %d of %d", name, at, len(i.data))
-		e, err := open(cfg, c)
-		if err != nil {
-			if errors.Is(err, store.ErrVersion) {
-				continue // refused, untouched
-			}
-			t.Fatalf("%s: %v", what, err)
-		}
-		got := make(ledger)
-		a, err := e.Records(t.Context(), &store.Query{}, func(r *store.Record) error {
-			got[storetest.Print(store.RecordColumns(), r)]++
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		for row, n := range got {
-			if all[row] != n {
-				t.Fatalf("%s: a row that never was, or %d times: %.300s", what, n, row)
-			}
-		}
-		damages := e.Status().Damages
-		if len(got) < len(all) {
-			lost++
-			if damages == 0 {
-				t.Fatalf("%s: %d of %d rows, and nothing told", what, len(got), len(all))
-			}
-		}
-		if damages > 0 {
-			told++
-		} else if !a.Complete() {
-			t.Fatalf("%s: gaps %v, and no damage told", what, a.Gaps)
-		}
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("%d flips: %d cost rows, %d were told", flips, lost, told)
-	if lost == 0 {
-		t.Error("no flip hit anything")
-	}
+	s.check(t, cfg, m.clone(), len(s.batches), false, what)
+	c := m.clone()
+	c.crash(nil, 0)
+	s.check(t, cfg, c, len(s.batches), true, what+", then power cut")
 }

@@ -17,7 +17,7 @@ type fileSystem interface {
 	// OpenWrite opens an existing file to cut it.
 	OpenWrite(name string) (file, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
-	// MkdirAll makes directories, mode 0700.
+	// MkdirAll makes directories that last, mode 0700.
 	MkdirAll(name string) error
 	Rename(from, to string) error
 	Remove(name string) error
@@ -68,10 +68,37 @@ func (o osFS) OpenWrite(name string) (file, error) {
 }
 
 func (o osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(o.path(name)) }
-func (o osFS) MkdirAll(name string) error                 { return os.MkdirAll(o.path(name), 0o700) }
 func (o osFS) Rename(from, to string) error               { return os.Rename(o.path(from), o.path(to)) }
 func (o osFS) Remove(name string) error                   { return os.Remove(o.path(name)) }
 func (o osFS) SyncDir(name string) error                  { return syncDir(o.path(name)) }
+func (o osFS) MkdirAll(name string) error                 { return mkdirAll(o.path(name)) }
+
+// mkdirAll syncs the directory above each one that it makes: without that a power
+// cut may take a directory with all that was synced in it.
+func mkdirAll(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err == nil {
+		return syncDir(filepath.Dir(dir))
+	}
+	// It may exist; a read-only file system does not say that it does.
+	if info, serr := os.Stat(dir); serr == nil && info.IsDir() {
+		return nil
+	}
+	return err
+}
+
+// ioFailed reports whether an error came from the operating system, not from what
+// stands in a file: what cannot be read now may be another time.
+func ioFailed(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path)
+}
 
 // readFile reads a whole file of at most limit bytes.
 func readFile(fsys fileSystem, name string, limit int64) ([]byte, error) {

@@ -59,15 +59,15 @@ func rowsIn[T any](t *testing.T, e *Engine, table store.Table, cols []store.Colu
 // to, as a whole and by group.
 func TestRollupsEqualRows(t *testing.T) {
 	e := mustOpen(t, testConfig(t.TempDir()))
-	g := storetest.NewGenerator(21, 30000, storetest.Begin, 0.2)
+	g := storetest.NewGenerator(21, 1500, storetest.Begin, 0.2)
 	var recs []store.Record
-	for seq := range uint64(30) {
-		part := g.Next(nil, 1000)
+	for seq := range uint64(15) {
+		part := g.Next(nil, 100)
 		recs = append(recs, part...)
 		if err := e.Append(t.Context(), &store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: seq + 1}, Records: part}); err != nil {
 			t.Fatal(err)
 		}
-		if seq%10 == 9 {
+		if seq%5 == 4 {
 			if err := e.Maintain(true); err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +145,7 @@ func naiveRollup(w *store.Rollup, h *[3]store.Histogram, r *store.Record) {
 	}
 	c := r.Conn
 	w.Closed++
-	switch c.Reason {
+	switch c.Reason { //nolint:exhaustive // the others are no failures
 	case tcp.CloseRSTReceived, tcp.CloseRSTSent:
 		w.Reset++
 	case tcp.CloseRefused, tcp.CloseTimeout, tcp.CloseUnreachable:
@@ -193,10 +193,10 @@ type foreignRow struct {
 func TestIndependentReader(t *testing.T) {
 	dir := t.TempDir()
 	e := mustOpen(t, testConfig(dir))
-	g := storetest.NewGenerator(22, 20000, storetest.Begin, 2)
+	g := storetest.NewGenerator(22, 2000, storetest.Begin, 2)
 	var want []foreignRow
 	for seq := range uint64(20) {
-		recs := g.Next(nil, 1000)
+		recs := g.Next(nil, 100)
 		for i := range recs {
 			r := &recs[i]
 			rtt := r.Conn.Metrics.RTT
@@ -296,11 +296,11 @@ func checkFilters(t *testing.T, name string, rows []foreignRow) {
 
 func TestPacketColumns(t *testing.T) {
 	e := mustOpen(t, testConfig(t.TempDir()))
-	recs := storetest.NewGenerator(23, 2000, storetest.Begin, 0.1).Next(nil, 2000)
-	storetest.AddPackets(recs[500:])
+	recs := storetest.NewGenerator(23, 400, storetest.Begin, 0.1).Next(nil, 400)
+	storetest.AddPackets(recs[100:])
 	want := make(ledger)
 	for i := range uint64(4) {
-		part := recs[i*500 : (i+1)*500]
+		part := recs[i*100 : (i+1)*100]
 		if err := e.Append(t.Context(), &store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: i + 1}, Records: part}); err != nil {
 			t.Fatal(err)
 		}
@@ -318,10 +318,10 @@ func TestCompaction(t *testing.T) {
 	now := storetest.Begin.Add(3 * day)
 	cfg.Now = func() time.Time { return now }
 	e := mustOpen(t, cfg)
-	g := storetest.NewGenerator(24, 10000, storetest.Begin, 2)
+	g := storetest.NewGenerator(24, 400, storetest.Begin, 2)
 	want := make(ledger)
-	for i := range 20 {
-		feed(t, e, g, want, "a", 1+i, 1, 500)
+	for i := range 8 {
+		feed(t, e, g, want, "a", 1+i, 1, 50)
 		e.maintaining.Lock()
 		_, err := e.seal()
 		e.maintaining.Unlock()
@@ -334,7 +334,7 @@ func TestCompaction(t *testing.T) {
 	if err := e.Maintain(false); err != nil {
 		t.Fatal(err)
 	}
-	if s := e.Status().Tables[0]; s.Segments != 2 || s.Rows != 10000 {
+	if s := e.Status().Tables[0]; s.Segments != 2 || s.Rows != 400 {
 		t.Errorf("%d segments before, %d after, %d rows", before, s.Segments, s.Rows)
 	}
 	checkLedger(t, e, want)
@@ -372,8 +372,8 @@ func TestRetention(t *testing.T) {
 	cfg.Now = func() time.Time { return now }
 	cfg.Retention = map[store.Table]Retention{store.Connections: {Age: 6 * day}, store.Rollups1m: {Bytes: 1}}
 	e := mustOpen(t, cfg)
-	g := storetest.NewGenerator(25, 10000, storetest.Begin, 10)
-	feed(t, e, g, make(ledger), "a", 1, 10, 1000)
+	g := storetest.NewGenerator(25, 500, storetest.Begin, 10)
+	feed(t, e, g, make(ledger), "a", 1, 10, 50)
 	segments := func() int { return e.Status().Tables[0].Segments }
 	if err := e.Maintain(true); err != nil {
 		t.Fatal(err)
@@ -403,6 +403,7 @@ func TestRetention(t *testing.T) {
 // touched.
 func TestUnknownVersion(t *testing.T) {
 	build := func(t *testing.T) (Config, *memFS) {
+		t.Helper()
 		cfg := testConfig(t.TempDir())
 		m := newMemFS()
 		e, err := open(cfg, m)
@@ -419,13 +420,6 @@ func TestUnknownVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		return cfg, m
-	}
-	contents := func(m *memFS) map[string]string {
-		out := make(map[string]string)
-		for name, i := range m.now {
-			out[name] = string(i.data)
-		}
-		return out
 	}
 	for name, change := range map[string]func(m *memFS){
 		"manifest": func(m *memFS) {
@@ -454,11 +448,11 @@ func TestUnknownVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg, m := build(t)
 			change(m)
-			before := contents(m)
+			before := m.contents()
 			if _, err := open(cfg, m); !errors.Is(err, store.ErrVersion) {
 				t.Fatalf("opened: %v", err)
 			}
-			if diff := cmp.Diff(before, contents(m)); diff != "" {
+			if diff := cmp.Diff(before, m.contents()); diff != "" {
 				t.Error("data was changed")
 			}
 		})
@@ -474,15 +468,15 @@ func TestLostManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := storetest.NewGenerator(27, 4000, storetest.Begin, 2)
+		g := storetest.NewGenerator(27, 250, storetest.Begin, 2)
 		want := make(ledger)
 		for i := range 4 {
-			feed(t, e, g, want, "a", 1+5*i, 5, 100)
+			feed(t, e, g, want, "a", 1+5*i, 5, 10)
 			if err := e.Maintain(true); err != nil {
 				t.Fatal(err)
 			}
 		}
-		feed(t, e, g, want, "a", 21, 5, 100)
+		feed(t, e, g, want, "a", 21, 5, 10)
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -197,10 +197,8 @@ func (e *Engine) ensureLog() error {
 	if e.current != nil {
 		return nil
 	}
-	number := uint64(1)
-	if n := len(e.logs); n > 0 {
-		number = e.logs[n-1].number + 1
-	}
+	e.lastLog++
+	number := e.lastLog
 	var salt [4]byte
 	if _, err := rand.Read(salt[:]); err != nil {
 		return fmt.Errorf("salt of the log: %w", err)
@@ -223,7 +221,6 @@ func (e *Engine) ensureLog() error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("beginning log file: %w", err), f.Close())
 		if rerr := e.fs.Remove(name); rerr != nil {
-			// The number is taken; the file is found at the next start.
 			e.logs = append(e.logs, logFile{number: number, first: e.nextSeq, last: e.nextSeq - 1})
 		}
 		return err

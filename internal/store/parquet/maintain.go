@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// tick is how often seals by age, merges and expiry are looked for; retry how
-	// soon after a failure.
+	// tick is how often seals by age, merges and expiry are looked for. After a
+	// failure they are tried again after retry, then twice as long, up to tick.
 	tick  = 30 * time.Second
 	retry = 2 * time.Second
 	// minFew is how many small segments of a day that goes on are merged.
@@ -23,7 +23,7 @@ func (e *Engine) maintain() {
 	defer e.running.Done()
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	failed := false
+	pause, last := time.Duration(0), ""
 	for {
 		select {
 		case <-e.stop:
@@ -31,22 +31,28 @@ func (e *Engine) maintain() {
 		case <-e.wake:
 		case <-timer.C:
 		}
-		if failed {
+		if pause > 0 {
 			// Do not let a full disk make us write segments in a circle.
 			select {
 			case <-e.stop:
 				return
-			case <-time.After(retry): //nolint:forbidigo // pause after a failure
+			case <-time.After(pause): //nolint:forbidigo // pause after a failure
 			}
 		}
 		err := e.Maintain(false)
-		failed = err != nil
-		if failed {
-			e.mu.Lock()
-			e.status.SealErrors++
-			e.mu.Unlock()
-			e.log.Error("maintenance failed", "err", err)
+		switch {
+		case errors.Is(err, store.ErrClosed):
+			return
+		case err != nil:
+			pause = min(max(2*pause, retry), tick)
+			if s := err.Error(); s != last { // the same again is only counted
+				e.log.Error("maintenance failed", "err", err)
+				last = s
+			}
 			e.wakeUp()
+		case pause > 0:
+			pause, last = 0, ""
+			e.log.Info("maintenance goes on")
 		}
 		timer.Reset(tick)
 	}
@@ -54,10 +60,23 @@ func (e *Engine) maintain() {
 
 // Maintain seals what is due, or all there is, merges small segments and expires
 // what is beyond its retention. The engine does so by itself; tools and tests
-// need not wait.
+// need not wait. After Close it returns ErrClosed.
 func (e *Engine) Maintain(all bool) error {
 	e.maintaining.Lock()
 	defer e.maintaining.Unlock()
+	err := e.maintainAll(all)
+	if err != nil && !errors.Is(err, store.ErrClosed) {
+		e.mu.Lock()
+		e.status.SealErrors++
+		e.mu.Unlock()
+	}
+	return err
+}
+
+func (e *Engine) maintainAll(all bool) error {
+	if e.stopped() {
+		return store.ErrClosed
+	}
 	// Expiry first: it makes room for the rest.
 	err := e.expire()
 	for e.sealDue(all) {
@@ -68,8 +87,21 @@ func (e *Engine) Maintain(all bool) error {
 		if !more && !all {
 			break
 		}
+		if e.stopped() {
+			// What is not sealed stays in the log. Close waits for us.
+			return errors.Join(err, store.ErrClosed)
+		}
 	}
 	return errors.Join(err, e.compact())
+}
+
+func (e *Engine) stopped() bool {
+	select {
+	case <-e.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 func (e *Engine) sealDue(all bool) bool {
@@ -77,8 +109,18 @@ func (e *Engine) sealDue(all bool) bool {
 	if len(v.unsealed) == 0 {
 		return false
 	}
-	age := e.cfg.Now().UnixNano() - v.unsealed[0].time
-	return all || v.rows >= uint64(e.cfg.SealRows) || e.cfg.SealAge > 0 && age >= int64(e.cfg.SealAge)
+	return all || v.rows >= uint64(e.cfg.SealRows) || e.cfg.SealAge > 0 && e.age(v) >= e.cfg.SealAge
+}
+
+// age is how long ago the oldest batch of a view was made that says when it was;
+// less than 0 if the clock went back since.
+func (e *Engine) age(v *view) time.Duration {
+	for _, b := range v.unsealed {
+		if b.time != 0 {
+			return e.cfg.Now().Sub(time.Unix(0, b.time))
+		}
+	}
+	return 0
 }
 
 // compact merges small segments of a table and a day.
@@ -96,6 +138,7 @@ func (e *Engine) compact() error {
 		}
 		small[p] = append(small[p], s)
 	}
+	var errs []error
 	today := dayOf(e.cfg.Now().UnixNano())
 	for _, p := range order {
 		few := minFew
@@ -103,7 +146,7 @@ func (e *Engine) compact() error {
 			few = 2
 		}
 		list := small[p]
-		for len(list) >= few {
+		for len(list) >= few && !e.stopped() {
 			n, rows := 0, uint64(0)
 			for n < len(list) && rows < 4*uint64(e.cfg.CompactRows) {
 				rows += list[n].Rows
@@ -113,16 +156,21 @@ func (e *Engine) compact() error {
 				break
 			}
 			if err := e.merge(list[:n]); err != nil {
-				return fmt.Errorf("merging segments of %s, %s: %w", p.table, p.day, err)
+				// Others may still be merged; of a full disk all would say the same.
+				errs = append(errs, fmt.Errorf("merging segments of %s, %s: %w", p.table, p.day, err))
+				if isFull(err) {
+					return errors.Join(errs...)
+				}
+				break
 			}
 			list = list[n:]
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// merge replaces segments of one table and day by one. A segment that cannot be
-// read is set aside and reported.
+// merge replaces segments of one table and day by one. A segment that is damaged
+// is set aside and reported; one that cannot be read now is left for later.
 func (e *Engine) merge(list []segmentInfo) error {
 	t := tableByName(list[0].Table)
 	var src segmentsSource
@@ -135,7 +183,7 @@ func (e *Engine) merge(list []segmentInfo) error {
 	}()
 	for _, s := range list {
 		err := src.add(e, s)
-		if errors.Is(err, store.ErrDamaged) {
+		if errors.Is(err, store.ErrDamaged) && !ioFailed(err) {
 			return e.quarantine(s, err)
 		}
 		if err != nil {

@@ -54,6 +54,8 @@ type segmentInfo struct {
 	To     uint64 `json:"to"`
 	// Footer is the CRC-32C of the last footerBytes bytes of the file.
 	Footer uint32 `json:"footer"`
+	// replaces is known while a manifest is built again only.
+	replaces []uint64
 }
 
 // footerBytes is how much of the end of a segment the manifest's checksum covers;

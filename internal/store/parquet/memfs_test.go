@@ -3,6 +3,7 @@ package parquet
 import (
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -17,22 +18,33 @@ type memFS struct {
 	mu    sync.Mutex
 	now   map[string]*inode // the kernel's view
 	disk  map[string]*inode // entries that were synced
-	limit int64             // bytes of all files; 0 is none
+	dirs  map[string]bool
+	limit int64 // bytes of all files; 0 is none
 	ops   int
-	// fault, if not nil, is asked before each operation that changes something.
+	// fault, if not nil, is asked before each operation that changes something,
+	// and watch is told of it. reads, if not nil, is asked before each one that
+	// does not. All are called with mu held.
 	fault func(n int, op, name string) error
+	watch func(n int)
+	reads func(op, name string) error
 }
 
 type inode struct{ data, disk []byte }
 
 func newMemFS() *memFS {
-	return &memFS{now: make(map[string]*inode), disk: make(map[string]*inode)}
+	return &memFS{now: make(map[string]*inode), disk: make(map[string]*inode), dirs: make(map[string]bool)}
 }
 
-// clone copies the disk, so that one beginning can have many ends.
+// clone copies the disk, so that one beginning can have many ends. The copy has
+// no faults.
 func (m *memFS) clone() *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.copied()
+}
+
+// copied is clone for those who hold mu.
+func (m *memFS) copied() *memFS {
 	c := newMemFS()
 	seen := make(map[*inode]*inode)
 	of := func(i *inode) *inode {
@@ -47,6 +59,7 @@ func (m *memFS) clone() *memFS {
 	for name, i := range m.disk {
 		c.disk[name] = of(i)
 	}
+	maps.Copy(c.dirs, m.dirs)
 	return c
 }
 
@@ -77,15 +90,66 @@ func (m *memFS) crash(rng *rand.Rand, keep int) {
 		}
 		i.disk = slices.Clone(i.data)
 	}
-	m.now, m.disk = after, make(map[string]*inode)
-	for name, i := range after {
-		m.disk[name] = i
-	}
+	m.now, m.disk = after, maps.Clone(after)
 	m.fault = nil
+}
+
+// fail sets what is asked before each operation that changes something.
+func (m *memFS) fail(fault func(n int, op, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = fault
+}
+
+// count is how many operations changed something so far.
+func (m *memFS) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ops
+}
+
+// fill leaves room for so many bytes; less than 0 is no limit.
+func (m *memFS) fill(room int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.limit = 0; room >= 0 {
+		m.limit = m.size() + room
+	}
+}
+
+// data returns what stands in a file.
+func (m *memFS) data(name string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.now[name].data)
+}
+
+// contents returns all files.
+func (m *memFS) contents() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]string)
+	for name, i := range m.now {
+		out[name] = string(i.data)
+	}
+	return out
+}
+
+// read is told of an operation that changes nothing.
+func (m *memFS) read(op, name string) error {
+	if m.reads != nil {
+		if err := m.reads(op, name); err != nil {
+			return &fs.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return nil
 }
 
 func (m *memFS) op(op, name string) error {
 	m.ops++
+	if m.watch != nil {
+		m.watch(m.ops)
+	}
 	if m.fault != nil {
 		if err := m.fault(m.ops, op, name); err != nil {
 			return &fs.PathError{Op: op, Path: name, Err: err}
@@ -110,6 +174,9 @@ func (m *memFS) Create(name string) (file, error) {
 	if m.now[name] != nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
+	if dir := path.Dir(name); !m.dirs[dir] {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrNotExist}
+	}
 	i := new(inode)
 	m.now[name] = i
 	return &memFile{m, i, name}, nil
@@ -118,6 +185,9 @@ func (m *memFS) Create(name string) (file, error) {
 func (m *memFS) Open(name string) (file, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.read("open", name); err != nil {
+		return nil, err
+	}
 	i := m.now[name]
 	if i == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -130,6 +200,9 @@ func (m *memFS) OpenWrite(name string) (file, error) { return m.Open(name) }
 func (m *memFS) ReadDir(dir string) ([]fs.DirEntry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.read("readdir", dir); err != nil {
+		return nil, err
+	}
 	found := make(map[string]bool)
 	for name := range m.now {
 		rest, ok := strings.CutPrefix(name, dir+"/")
@@ -151,7 +224,18 @@ func (m *memFS) ReadDir(dir string) ([]fs.DirEntry, error) {
 	return out, nil
 }
 
-func (m *memFS) MkdirAll(string) error { return nil }
+func (m *memFS) MkdirAll(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dirs[name] {
+		return nil
+	}
+	if err := m.op("mkdir", name); err != nil {
+		return err
+	}
+	m.dirs[name] = true
+	return nil
+}
 
 func (m *memFS) Rename(from, to string) error {
 	m.mu.Lock()
@@ -225,6 +309,9 @@ func (f *memFile) Write(b []byte) (int, error) {
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
+	if err := f.m.read("read", f.name); err != nil {
+		return 0, err
+	}
 	if off >= int64(len(f.i.data)) {
 		return 0, io.EOF
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -65,10 +66,9 @@ func openRows(src source, before *vec) (rows []uint32, seen map[uint64]bool, err
 // file of those open before; blocks are the same rows. It returns the number of
 // the new file, 0 if none is open.
 func (e *Engine) saveOpen(src source, blocks blockSource, old, seq uint64) (uint64, error) {
-	before, err := loadOpen(e.fs, old)
+	before, err := e.openBefore(old)
 	if err != nil {
-		e.report(openName(old), 0, 0, "open connections cannot be read: "+err.Error(), "")
-		before = nil
+		return 0, err
 	}
 	var oldSource blockSource
 	ids := new(vec)
@@ -108,6 +108,20 @@ func (e *Engine) saveOpen(src source, blocks blockSource, old, seq uint64) (uint
 	number := e.manifest.Next
 	e.manifest.Next++
 	return number, writeFile(e.fs, openName(number), b)
+}
+
+// openBefore reads the connections that were open when the log was sealed. A file
+// that is damaged is reported, and taken as one without any.
+func (e *Engine) openBefore(number uint64) (*block, error) {
+	before, err := loadOpen(e.fs, number)
+	if err == nil {
+		return before, nil
+	}
+	if ioFailed(err) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading open connections: %w", err)
+	}
+	e.report(openName(number), 0, 0, "open connections cannot be read: "+err.Error(), "")
+	return nil, nil //nolint:nilnil // as without a file
 }
 
 // loadOpen reads the file of open connections; nil if there is none.
@@ -209,12 +223,12 @@ func selectRows(from []selection) ([]byte, error) {
 func (e *Engine) Open(ctx context.Context, fn func(*store.Record) bool) error {
 	v := e.acquire()
 	defer e.release(v)
-	before, err := loadOpen(e.fs, v.open)
+	before, err := e.openBefore(v.open)
 	if err != nil {
-		e.report(openName(v.open), 0, 0, "open connections cannot be read: "+err.Error(), "")
+		return err
 	}
 	var src blockSource
-	if before != nil && err == nil {
+	if before != nil {
 		src.blocks = append(src.blocks, *before)
 	}
 	for _, b := range v.unsealed {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ func (e *Engine) recover() error {
 	if err != nil {
 		return err
 	}
-	old := m
+	rebuilt := m == nil
 	logs, err := e.listNumbered(logDir, logSuffix)
 	if err != nil {
 		return err
@@ -29,15 +30,22 @@ func (e *Engine) recover() error {
 			return err
 		}
 	}
+	if m != nil {
+		_, err := loadOpen(e.fs, m.Open)
+		if errors.Is(err, store.ErrVersion) || ioFailed(err) && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reading open connections: %w", err)
+		}
+	}
 	found, err := e.listSegments()
 	if err != nil {
 		return err
 	}
-	if m == nil {
+	if rebuilt {
 		if m, err = e.rebuildManifest(found, files); err != nil {
 			return err
 		}
 	}
+	named := len(m.Segments)
 	// From here on files are changed.
 	for _, dir := range [...]string{logDir, damagedDir} {
 		if err := e.fs.MkdirAll(dir); err != nil {
@@ -49,7 +57,9 @@ func (e *Engine) recover() error {
 	}
 	e.manifest = *m
 	e.manifest.Next = max(e.manifest.Next, 1)
-	e.dropOrphans(found, files)
+	if err := e.dropOrphans(found, files, rebuilt); err != nil {
+		return err
+	}
 	e.dropMissing(found)
 	e.dropUnfinished()
 	e.nextSeq = e.manifest.Sealed + 1
@@ -59,13 +69,13 @@ func (e *Engine) recover() error {
 	v := &view{segments: e.manifest.Segments, sealed: e.manifest.Sealed, open: e.manifest.Open}
 	for i := range files {
 		e.replay(&files[i], v)
-		files[i].data = nil
+		files[i] = logBytes{} // what is sealed can go
 	}
 	e.status.Replayed = v.rows
 	e.view.Store(v)
 	// Frames may stand in the log that nobody was told of.
 	e.nextSeq += maxGroupFrames
-	if old == nil || len(old.Segments) != len(e.manifest.Segments) {
+	if rebuilt || named != len(e.manifest.Segments) {
 		if err := e.saveManifest(); err != nil {
 			// The disk may be full: the next seal tries again.
 			e.log.Warn("manifest not written", "err", err)
@@ -82,12 +92,26 @@ type logBytes struct {
 	salt   uint32
 	// broken says that the header cannot be read: nothing of the file can.
 	broken bool
+	frames []loggedFrame
+	cuts   []cut
+}
+
+// A loggedFrame is an intact frame with the batch that it holds, or why that
+// cannot be read.
+type loggedFrame struct {
+	seq     uint64
+	offset  int
+	payload []byte
+	batch   *loggedBatch
+	err     error
 }
 
 // maxLogFile is larger than any file of the log: one that is full when the
 // largest frame comes.
 const maxLogFile = 1 << 30
 
+// readLog reads a file of the log with all its batches. Its error wraps
+// ErrVersion if one of them was written by a later program.
 func (e *Engine) readLog(number uint64) (logBytes, error) {
 	l := logBytes{number: number}
 	b, err := readFile(e.fs, logName(number), maxLogFile)
@@ -99,7 +123,33 @@ func (e *Engine) readLog(number uint64) (logBytes, error) {
 	if errors.Is(err, store.ErrVersion) {
 		return l, fmt.Errorf("%q: %w", logName(number), err)
 	}
-	l.broken = err != nil
+	if err != nil {
+		l.broken = true
+		return l, nil
+	}
+	scratch := new(vec)
+	end := logHeaderSize
+	l.cuts = parseFrames(b, l.salt, l.first, func(seq uint64, payload []byte) {
+		f := loggedFrame{seq: seq, payload: payload}
+		if f.batch, f.err = parseBatch(seq, payload); f.err == nil {
+			f.err = f.batch.check(scratch)
+		}
+		l.frames = append(l.frames, f)
+	})
+	// Frames and cuts cover the file without a hole.
+	cuts := l.cuts
+	for i := range l.frames {
+		f := &l.frames[i]
+		for len(cuts) > 0 && cuts[0].offset == end {
+			end += cuts[0].bytes
+			cuts = cuts[1:]
+		}
+		f.offset = end
+		end += frameHeader + len(f.payload)
+		if errors.Is(f.err, store.ErrVersion) {
+			return l, fmt.Errorf("%q, offset %d: %w", logName(number), f.offset, f.err)
+		}
+	}
 	return l, nil
 }
 
@@ -191,15 +241,14 @@ func (e *Engine) listSegments() (map[uint64]segmentInfo, error) {
 	return found, nil
 }
 
-// replay reads one file of the log into the view. Whatever is no intact frame is
+// replay takes one file of the log into the view. Whatever is no intact frame is
 // set aside, and the file made whole.
 func (e *Engine) replay(l *logBytes, v *view) {
 	name := logName(l.number)
-	info := logFile{number: l.number, first: e.nextSeq, last: e.nextSeq - 1}
+	e.lastLog = max(e.lastLog, l.number)
 	if l.broken {
-		torn := len(l.data) <= logHeaderSize
 		what := "header of log file cannot be read"
-		if torn {
+		if len(l.data) <= logHeaderSize {
 			what = "log file ends within its header, as after a crash"
 		}
 		if e.setAside(name, 0, l.data, what) {
@@ -207,36 +256,31 @@ func (e *Engine) replay(l *logBytes, v *view) {
 		}
 		return
 	}
-	scratch := new(vec)
-	var damaged []cut
+	info := logFile{number: l.number, first: e.nextSeq, last: e.nextSeq - 1}
 	good := appendLogHeader(nil, l.first, e.cfg.Now().UnixNano(), l.salt)
-	at := logHeaderSize
-	next := l.first
-	cuts := parseFrames(l.data, l.salt, next, func(seq uint64, payload []byte) {
-		at += frameHeader + len(payload)
-		info.last = max(info.last, seq)
-		if seq <= v.sealed {
-			return
+	damaged := l.cuts
+	for i := range l.frames {
+		f := &l.frames[i]
+		info.last = max(info.last, f.seq)
+		e.nextSeq = max(e.nextSeq, f.seq+1)
+		if f.seq <= v.sealed {
+			continue
 		}
-		b, err := parseBatch(seq, payload)
-		if err == nil {
-			err = b.check(scratch)
+		if f.err != nil {
+			damaged = append(damaged, cut{offset: f.offset, bytes: frameHeader + len(f.payload)})
+			continue
 		}
-		if err != nil {
-			e.report(name, 0, int64(len(payload)), "frame cannot be read: "+err.Error(), "")
-			return
-		}
-		good = appendFrame(good, l.salt, seq, payload)
-		e.nextSeq = max(e.nextSeq, seq+1)
+		good = appendFrame(good, l.salt, f.seq, f.payload)
+		b := f.batch
 		if k := (agentKey{b.id.Agent, b.id.Epoch}); b.id.Agent != "" && b.id.Sequence <= e.agents[k].Sequence {
-			return // sent again after an error that had not undone it
+			continue // sent again after an error that had not undone it
 		}
 		e.keepAgent(agentState{b.id.Agent, b.id.Epoch, b.id.Sequence, b.time})
 		v.unsealed = append(v.unsealed, b)
 		v.rows += b.rows()
-	})
-	for _, c := range cuts {
-		damaged = append(damaged, c)
+	}
+	e.logs = append(e.logs, info)
+	for _, c := range damaged {
 		what := "bytes that are no frame"
 		switch {
 		case c.bytes == 0:
@@ -245,12 +289,10 @@ func (e *Engine) replay(l *logBytes, v *view) {
 			what = "log file ends within a frame, as after a crash"
 		}
 		if !e.setAside(name, int64(c.offset), l.data[c.offset:c.offset+c.bytes], what) {
-			damaged = nil // leave the file as it is
-			break
+			return // leave the file as it is
 		}
 	}
 	e.mend(name, l, damaged, good)
-	e.logs = append(e.logs, info)
 }
 
 // mend makes a file of the log whole after what was wrong with it was set aside.
@@ -309,29 +351,32 @@ func (e *Engine) report(name string, offset, size int64, what, kept string) {
 	}
 }
 
-// dropOrphans removes segments that the manifest does not name: those of a seal or
-// a merge that did not end, whose rows are in the log or in other segments. What
-// is neither is set aside.
-func (e *Engine) dropOrphans(found map[uint64]segmentInfo, logs []logBytes) {
+// dropOrphans removes segments that the manifest does not name. A manifest that
+// was written names all whose rows count, so the others are of a seal or a merge
+// that did not end, or were merged or expired and could not be removed. What
+// cannot be told is set aside: segments that cannot be read, and such of frames
+// that neither the manifest nor the log knows.
+func (e *Engine) dropOrphans(found map[uint64]segmentInfo, logs []logBytes, rebuilt bool) error {
 	named := make(map[uint64]bool)
+	replaced := make(map[uint64]bool)
 	for i := range e.manifest.Segments {
 		named[e.manifest.Segments[i].Number] = true
+		for _, n := range e.manifest.Segments[i].replaces {
+			replaced[n] = true
+		}
 	}
-	firstLogged := firstFrame(logs)
-	for n, s := range found {
+	for _, n := range slices.Sorted(maps.Keys(found)) {
+		s := found[n]
 		e.manifest.Next = max(e.manifest.Next, n+1)
 		if named[n] {
 			continue
 		}
-		f, info, err := e.openInfo(s)
-		merged := false
-		if err == nil {
-			merged = len(f.footer.Replaces) > 0
-			for _, r := range f.footer.Replaces {
-				merged = merged && named[r]
-			}
-		}
-		if err == nil && (merged || info.From > e.manifest.Sealed && info.From >= firstLogged) {
+		_, info, err := e.openInfo(s)
+		switch {
+		case ioFailed(err):
+			return fmt.Errorf("reading %q: %w", s.name(), err)
+		case err != nil:
+		case replaced[n], !rebuilt && info.To <= e.manifest.Sealed, hasAll(logs, info.From, info.To):
 			e.removeAll([]string{s.name()})
 			continue
 		}
@@ -340,7 +385,11 @@ func (e *Engine) dropOrphans(found map[uint64]segmentInfo, logs []logBytes) {
 			e.log.Warn("segment cannot be set aside", "file", s.name(), "err", err)
 			kept = ""
 		}
-		e.report(s.name(), 0, info.Bytes, "segment that the manifest does not name", kept)
+		what := "segment of rows that nothing else knows of"
+		if err != nil {
+			what = "segment cannot be read: " + err.Error()
+		}
+		e.report(s.name(), 0, info.Bytes, what, kept)
 	}
 	opens, err := e.listNumbered(logDir, openSuffix)
 	if err != nil {
@@ -352,17 +401,29 @@ func (e *Engine) dropOrphans(found map[uint64]segmentInfo, logs []logBytes) {
 			e.removeAll([]string{openName(n)})
 		}
 	}
+	return nil
 }
 
-// firstFrame is the first frame that the log may have.
-func firstFrame(logs []logBytes) uint64 {
-	first := ^uint64(0)
+// hasAll reports whether the log has all frames from one to another, which are
+// those of a seal. Of files that were removed any may come back with a power cut.
+func hasAll(logs []logBytes, from, to uint64) bool {
+	within := false
 	for i := range logs {
-		if !logs[i].broken {
-			first = min(first, logs[i].first)
+		l := &logs[i]
+		if within && l.number != logs[i-1].number+1 {
+			return false
+		}
+		for j := range l.frames {
+			within = within || l.frames[j].seq == from
+			if within && l.frames[j].seq == to {
+				return true
+			}
+		}
+		if within && len(l.cuts) > 0 {
+			return false
 		}
 	}
-	return first
+	return false
 }
 
 // dropUnfinished removes files that were being written.
@@ -402,33 +463,59 @@ func (e *Engine) dropMissing(found map[uint64]segmentInfo) {
 }
 
 // rebuildManifest makes a manifest out of what segments say of themselves, when
-// there is none or it cannot be read.
+// there is none or it cannot be read. What the log still has is sealed again, so
+// that a seal that did not end does no harm.
 func (e *Engine) rebuildManifest(found map[uint64]segmentInfo, logs []logBytes) (*manifest, error) {
 	m := &manifest{Next: 1}
 	replaced := make(map[uint64]bool)
-	firstLogged := firstFrame(logs)
 	for n, s := range found {
 		m.Next = max(m.Next, n+1)
 		f, info, err := e.openInfo(s)
-		if errors.Is(err, store.ErrVersion) {
-			return nil, fmt.Errorf("%q: %w", s.name(), err)
+		if errors.Is(err, store.ErrVersion) || ioFailed(err) {
+			return nil, fmt.Errorf("reading %q: %w", s.name(), err)
 		}
 		if err != nil {
-			e.report(s.name(), 0, 0, "segment cannot be read: "+err.Error(), "")
-			continue
+			continue // it is set aside as nobody names it
 		}
-		if info.From >= firstLogged {
-			continue // the seal may not have ended, and the log has it all
+		if !hasAll(logs, info.From, info.To) {
+			m.Sealed = max(m.Sealed, info.To)
 		}
-		for _, r := range f.footer.Replaces {
+		info.replaces = f.footer.Replaces
+		for _, r := range info.replaces {
 			replaced[r] = true
 		}
 		m.Segments = append(m.Segments, info)
-		m.Sealed = max(m.Sealed, info.To)
 	}
-	m.Segments = slices.DeleteFunc(m.Segments, func(s segmentInfo) bool { return replaced[s.Number] })
+	m.Segments = slices.DeleteFunc(m.Segments, func(s segmentInfo) bool {
+		return replaced[s.Number] || s.From > m.Sealed
+	})
 	sortSegments(m.Segments)
-	return m, nil
+	var err error
+	m.Open, err = e.findOpen(m.Sealed)
+	return m, err
+}
+
+// findOpen looks for the file of the connections that were open at a frame; 0 is
+// none.
+func (e *Engine) findOpen(sealed uint64) (uint64, error) {
+	numbers, err := e.listNumbered(logDir, openSuffix)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range slices.Backward(numbers) {
+		b, err := readFile(e.fs, openName(n), maxLogFile)
+		if err != nil {
+			return 0, fmt.Errorf("reading %q: %w", openName(n), err)
+		}
+		first, _, err := parseLogHeader(b)
+		if errors.Is(err, store.ErrVersion) {
+			return 0, fmt.Errorf("%q: %w", openName(n), err)
+		}
+		if err == nil && first == sealed {
+			return n, nil
+		}
+	}
+	return 0, nil
 }
 
 // openInfo reads what a segment says of itself. The file is closed on return.

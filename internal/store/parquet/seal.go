@@ -80,11 +80,6 @@ func (e *Engine) dropLogs() {
 		}
 		keep = append(keep, l)
 	}
-	if len(keep) == 0 && len(e.logs) > 0 {
-		// Numbers of files do not come back.
-		last := e.logs[len(e.logs)-1]
-		keep = append(keep, logFile{number: last.number, first: e.nextSeq, last: e.nextSeq - 1})
-	}
 	e.logs = keep
 }
 
