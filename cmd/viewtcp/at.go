@@ -14,7 +14,11 @@ import (
 
 // listAt prints the connections as they were at a moment, from history.
 func listAt(ctx context.Context, e env, c *common, source *historySource, at string, args []string) error {
-	now := time.Now()
+	return listThen(ctx, e, c, source, at, args, time.Now())
+}
+
+// listThen is listAt of a time that counts from now.
+func listThen(ctx context.Context, e env, c *common, source *historySource, at string, args []string, now time.Time) error {
 	t, err := moment.At(at, now)
 	if err != nil {
 		return usagef("--at: %w", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/moment"
@@ -71,7 +72,12 @@ before --until, and without --until that is now.`,
 			return askHistory(cmd.Context(), e, &h, args)
 		},
 	}
-	fs := cmd.Flags()
+	h.define(cmd.Flags())
+	return cmd
+}
+
+// define defines the flags.
+func (h *historyFlags) define(fs *pflag.FlagSet) {
 	h.source = "auto"
 	h.addOutput(fs)
 	h.addOrder(fs)
@@ -93,7 +99,6 @@ before --until, and without --until that is now.`,
 	fs.BoolVar(&h.heatmap, "heatmap", false, "a map of groups (default ports) over time; of --by FIELD, else the most open at once")
 	fs.StringVar(&h.timeline, "timeline", "", "the story of the connection with this ID")
 	fs.StringVar(&h.resolution, "resolution", "auto", "what to read: auto, raw rows, or roll-ups of 1m or 1h")
-	return cmd
 }
 
 // A question is what the flags of history ask for.
@@ -101,15 +106,22 @@ type question struct {
 	e env
 	h *historyFlags
 	q store.Query
-	// now is when it was asked.
-	now time.Time
+	// now is when it was asked, and in which zone; width is that of the terminal,
+	// 0 if there is none.
+	now   time.Time
+	width int
 	// ask is whom it is put to.
 	ask *historian
 }
 
 func askHistory(ctx context.Context, e env, h *historyFlags, args []string) error {
-	now := time.Now()
-	x := &question{e: e, h: h, now: now}
+	x := &question{e: e, h: h, now: time.Now(), width: width(e.stdout)}
+	return x.put(ctx, args)
+}
+
+// put reads the flags, finds the history, and prints the answer.
+func (x *question) put(ctx context.Context, args []string) error {
+	h, now := x.h, x.now
 	if err := h.checkTogether(); err != nil {
 		return err
 	}
@@ -130,7 +142,7 @@ func askHistory(ctx context.Context, e env, h *historyFlags, args []string) erro
 	if err != nil {
 		return err
 	}
-	if x.ask, err = h.open(ctx, e); err != nil {
+	if x.ask, err = h.open(ctx, x.e); err != nil {
 		return err
 	}
 	defer x.ask.end()

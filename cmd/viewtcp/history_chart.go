@@ -141,7 +141,7 @@ func (l *groupList) appendCharts(b []byte, a *store.Answer) []byte {
 	if l.x.h.useColor(l.x.e.stdout) {
 		color = output.Blue
 	}
-	return appendCharts(b, &l.x.q, all, max(width(l.x.e.stdout), 20), color)
+	return appendCharts(b, &l.x.q, all, max(l.x.width, 20), color)
 }
 
 // appendCharts draws series on a terminal.

@@ -228,7 +228,7 @@ func (x *question) eventTable(rows []store.Event) *output.Grid {
 		NoHeader: x.h.noHeader,
 	}
 	if x.h.format == formatTable {
-		grid.Width = width(x.e.stdout)
+		grid.Width = x.width
 	}
 	paint := x.h.useColor(x.e.stdout)
 	for i := range rows {

@@ -55,7 +55,7 @@ func (x *question) groupsView() (func(context.Context) error, error) {
 	if h.columns != "" {
 		return nil, usagef("--columns chooses what is shown of connections; of groups say it with --group-by, --sum, --count, --peak and --percentiles")
 	}
-	l := &groupList{x: x, draw: x.q.Every > 0 && h.format == formatTable && width(x.e.stdout) > 0}
+	l := &groupList{x: x, draw: x.q.Every > 0 && h.format == formatTable && x.width > 0}
 	x.q.Top = h.top
 	if l.draw && x.q.Top == 0 && len(x.q.GroupBy) > 0 {
 		x.q.Top = drawnGroups

@@ -137,7 +137,7 @@ func (x *question) portParts() ([]heatPart, error) {
 
 // room is how many columns the map has.
 func (m *heatmap) room() int {
-	w := width(m.x.e.stdout)
+	w := m.x.width
 	if w == 0 {
 		w = heatmapWidth
 	}

@@ -18,9 +18,9 @@ const barWidth = 20
 func (l *groupList) table(before map[string]*store.Group) *output.Grid {
 	x := l.x
 	grid := &output.Grid{NoHeader: x.h.noHeader}
-	bars := x.h.format == formatTable && width(x.e.stdout) > 0 && x.q.Every == 0 && !x.h.compare
+	bars := x.h.format == formatTable && x.width > 0 && x.q.Every == 0 && !x.h.compare
 	if x.h.format == formatTable {
-		grid.Width = width(x.e.stdout)
+		grid.Width = x.width
 	}
 	if x.q.Every > 0 {
 		grid.Columns = append(grid.Columns, output.GridColumn{Head: "TIME"})
@@ -29,13 +29,14 @@ func (l *groupList) table(before map[string]*store.Group) *output.Grid {
 		grid.Columns = append(grid.Columns, output.GridColumn{Head: f.Column})
 	}
 	for i, a := range x.q.Aggregates {
-		drop := len(x.q.Aggregates) + 2 - i
+		// Bars go first, then the last numbers; the first one stays.
+		drop, dropAt := len(x.q.Aggregates)+3-i, len(x.q.Aggregates)+4-i
 		if i == 0 {
-			drop = 0
+			drop, dropAt = 0, 2
 		}
 		grid.Columns = append(grid.Columns, output.GridColumn{Head: headOf(a), Right: true, Drop: drop})
 		if a.Func == store.MaxOpen {
-			grid.Columns = append(grid.Columns, output.GridColumn{Head: "AT", Drop: drop + 1})
+			grid.Columns = append(grid.Columns, output.GridColumn{Head: "AT", Drop: dropAt})
 		}
 		if x.h.compare {
 			grid.Columns = append(grid.Columns,

@@ -267,8 +267,8 @@ func (t *timeline) print() error {
 // Samples are in the charts; -o wide lists them too.
 func (t *timeline) draw(b []byte, all []scene) []byte {
 	x := t.x
-	limit := width(x.e.stdout)
-	b = t.heading(b)
+	limit := x.width
+	b = t.heading(b, limit)
 	grid := &output.Grid{Columns: []output.GridColumn{{Head: "TIME"}, {Head: "EVENT"}, {Head: "WHAT"}}, NoHeader: x.h.noHeader}
 	if x.h.format == formatTable {
 		grid.Width = limit
@@ -296,7 +296,7 @@ func (t *timeline) draw(b []byte, all []scene) []byte {
 }
 
 // heading says which connection it is.
-func (t *timeline) heading(b []byte) []byte {
+func (t *timeline) heading(b []byte, limit int) []byte {
 	last := t.rows[len(t.rows)-1].Conn
 	line := func(names ...string) {
 		var parts []string
@@ -307,8 +307,23 @@ func (t *timeline) heading(b []byte) []byte {
 			}
 			parts = append(parts, n+" "+string(col.Append(nil, last)))
 		}
+		room := 0
+		for _, p := range parts {
+			w := output.Width(p)
+			switch {
+			case room == 0:
+			case limit > 0 && room+2+w > limit:
+				b, room = append(b, '\n'), 0
+			default:
+				b, room = append(b, "  "...), room+2
+			}
+			if limit > 0 {
+				p = output.Cut(p, limit)
+			}
+			b, room = append(b, p...), room+w
+		}
 		if len(parts) > 0 {
-			b = append(append(b, strings.Join(parts, "  ")...), '\n')
+			b = append(b, '\n')
 		}
 	}
 	line("id", "host", "direction", "local", "remote")
