@@ -183,7 +183,7 @@ func TestKeys(t *testing.T) {
 		actFaster: func(_ *testing.T, s *session) { s.press("--+"); s.until("every 2s") },
 		actSlower: func(_ *testing.T, s *session) { s.press("-"); s.until("every 2s") },
 		actRedraw: func(_ *testing.T, s *session) {
-			_, _ = s.term.Screen.Write([]byte("\x1b[2J"))
+			s.term.Screen.Erase()
 			s.press("\x0c")
 			s.until("PROCESS")
 		},

@@ -79,6 +79,13 @@ func (s *Screen) Resize(width, height int) {
 	s.x, s.y, s.top, s.bottom = 0, 0, 0, height-1
 }
 
+// Erase clears the screen as if something else had written over it.
+func (s *Screen) Erase() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cells = blank(s.width, s.height)
+}
+
 func blank(width, height int) [][]Cell {
 	cells := make([][]Cell, height)
 	for y := range cells {
