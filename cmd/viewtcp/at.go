@@ -13,12 +13,12 @@ import (
 )
 
 // listAt prints the connections as they were at a moment, from history.
-func listAt(ctx context.Context, e env, c *common, source *historySource, at string, args []string) error {
-	return listThen(ctx, e, c, source, at, args, time.Now())
+func listAt(ctx context.Context, e env, c *common, d *daemonFlags, at string, args []string) error {
+	return listThen(ctx, e, c, d, at, args, time.Now())
 }
 
 // listThen is listAt of a time that counts from now.
-func listThen(ctx context.Context, e env, c *common, source *historySource, at string, args []string, now time.Time) error {
+func listThen(ctx context.Context, e env, c *common, d *daemonFlags, at string, args []string, now time.Time) error {
 	t, err := moment.At(at, now)
 	if err != nil {
 		return usagef("--at: %w", err)
@@ -34,7 +34,7 @@ func listThen(ctx context.Context, e env, c *common, source *historySource, at s
 	if err != nil {
 		return err
 	}
-	h, err := source.open(ctx, e)
+	h, err := openHistory(ctx, e, d)
 	if err != nil {
 		return err
 	}

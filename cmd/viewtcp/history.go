@@ -20,7 +20,7 @@ const historyRange = time.Hour
 // historyFlags are the flags of history.
 type historyFlags struct {
 	common
-	historySource
+	daemon daemonFlags
 	since, until string
 	groupBy      string
 	by           string
@@ -81,7 +81,8 @@ func (h *historyFlags) define(fs *pflag.FlagSet) {
 	h.source = "auto"
 	h.addOutput(fs)
 	h.addOrder(fs)
-	h.add(fs)
+	fs.String("data", "", historyDataHelp)
+	h.daemon.add(fs)
 	fs.StringVar(&h.config, "config", "", "file with defaults for these flags (default $XDG_CONFIG_HOME/viewtcp/config.yaml, if it is there)")
 	fs.StringVar(&h.since, "since", "", `from this time on: 2h (ago), yesterday, "monday 14:00", 2026-11-20, RFC 3339`)
 	fs.StringVar(&h.until, "until", "", "until this time; a day is included (default now)")
@@ -142,7 +143,7 @@ func (x *question) put(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if x.ask, err = h.open(ctx, x.e); err != nil {
+	if x.ask, err = openHistory(ctx, x.e, &h.daemon); err != nil {
 		return err
 	}
 	defer x.ask.end()

@@ -10,48 +10,56 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/viewtcp/viewtcp/internal/output"
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 )
 
-// historySource are the flags that say whose history is read.
-type historySource struct{ data string }
+// historyDataHelp says what --data is where history is asked.
+const historyDataHelp = "read the history in this data directory, or ask the daemon that works on it (default VIEWTCP_DATA, else the usual one)"
 
-func (s *historySource) add(fs *pflag.FlagSet) {
-	fs.StringVar(&s.data, "data", "", "read the history in this data directory, also while viewtcp serve writes it (default VIEWTCP_DATA, else the usual one)")
-}
-
-// A historian answers questions about the past, out of a data directory or by
-// asking a daemon.
+// A historian answers questions about the past, by asking a daemon or out of a
+// data directory.
 type historian struct {
 	store.Querier
 	// where names whose history it is, for messages.
 	where    string
 	progress *waiting
+	// close, if not nil, ends the connection to the daemon.
+	close func()
 }
 
-// open finds the history.
-func (s *historySource) open(_ context.Context, e env) (*historian, error) {
-	dir, err := dataDir(s.data)
+// openHistory finds the history: that of the daemon that the flags name or that
+// runs, else what is in the data directory.
+func openHistory(ctx context.Context, e env, d *daemonFlags) (*historian, error) {
+	daemon, err := findDaemon(ctx, d)
+	switch {
+	case err != nil:
+		return nil, err
+	case daemon != nil:
+		return &historian{Querier: daemon, where: "the daemon at " + daemon.URL(), progress: wait(e), close: daemon.Close}, nil
+	}
+	dir, err := dataDir(d.data())
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, storeDir)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no history in %s: start viewtcp serve, which collects and keeps it, or name its directory with --data DIR", dir)
-	}
-	r, err := parquet.OpenReadOnly(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the history in %s: %w", dir, err)
+	r, err := parquet.OpenReadOnly(filepath.Join(dir, storeDir))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("there is no history in %s: start viewtcp serve, which collects and keeps it, or say where it is with --data DIR or --server URL", dir)
+	case err != nil:
+		return nil, err
 	}
 	return &historian{Querier: r, where: dir, progress: wait(e)}, nil
 }
 
 // end ends the reading.
-func (h *historian) end() { h.progress.stop() }
+func (h *historian) end() {
+	h.progress.stop()
+	if h.close != nil {
+		h.close()
+	}
+}
 
 // waiting shows on a terminal that something is read, once a second has passed.
 // nil shows nothing.

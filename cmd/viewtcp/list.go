@@ -15,7 +15,6 @@ import (
 
 func newList(e env) *cobra.Command {
 	var c common
-	var past historySource
 	var at string
 	var d daemonFlags
 	cmd := &cobra.Command{
@@ -31,7 +30,7 @@ func newList(e env) *cobra.Command {
 				return err
 			}
 			if at != "" {
-				return listAt(cmd.Context(), e, &c, &past, at, args)
+				return listAt(cmd.Context(), e, &c, &d, at, args)
 			}
 			collectLate()
 			return list(cmd.Context(), e, &c, &d, args)
@@ -40,7 +39,6 @@ func newList(e env) *cobra.Command {
 	c.addSource(cmd.Flags())
 	c.addOutput(cmd.Flags())
 	c.addOrder(cmd.Flags())
-	past.add(cmd.Flags())
 	d.add(cmd.Flags())
 	cmd.Flags().StringVar(&at, "at", "", `as it was then, from history: 2h (ago), "yesterday 14:00", 2026-11-20T14:05:00Z`)
 	return cmd
