@@ -30,7 +30,7 @@ field, as in
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newTop(e), newList(e), newWatch(e), newHistoryCommand(e), newMark(e), newAnalyze(e), newCapture(e), newExport(e), newExtcap(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
+		newTop(e), newList(e), newWatch(e), newHistoryCommand(e), newMark(e), newBundle(e), newAnalyze(e), newCapture(e), newExport(e), newExtcap(e), newRun(e), newClose(e), newDoctor(e), newCollector(e),
 		newServe(e), newVersion(e), newMan(e),
 	)
 	root.InitDefaultCompletionCmd()

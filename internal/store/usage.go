@@ -254,3 +254,10 @@ func makeUsageColumns() []Column[Usage] {
 	}
 	return cs
 }
+
+// A SampleScanner reads the samples of all connections at once. Engines are one
+// beside Querier, whose rules hold here too.
+type SampleScanner interface {
+	// AllSamples calls fn for each sample of the range, in no particular order.
+	AllSamples(ctx context.Context, from, to time.Time, fn func(*Sample) error) (*Answer, error)
+}
