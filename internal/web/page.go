@@ -121,7 +121,7 @@ type startData struct {
 	HasView                                      bool
 	Open, Listening, HalfOpen, Remnants          string
 	Opened, Closed, Retransmitting, Lost         string
-	SendRate, ReceiveRate                        string
+	SendRate, ReceiveRate, LoopbackRate          string
 	States                                       []stateRow
 	Processes, Remotes                           []talker
 	Store                                        *storeRow
@@ -167,7 +167,10 @@ func (s *Server) startPage(w *response, r *request) error {
 	}
 	if h.Store != nil {
 		d.Store = &storeRow{
-			State: h.Store.State, Reason: text.Clean(h.Store.Reason), Bytes: bytesText(uint64(max(h.Store.Bytes, 0))),
+			State: h.Store.State, Reason: text.Clean(h.Store.Reason),
+		}
+		if h.Store.Bytes > 0 {
+			d.Store.Bytes = bytesText(uint64(h.Store.Bytes))
 		}
 		for _, t := range h.Store.Tables {
 			if t.Table == store.Connections.String() {
@@ -201,8 +204,16 @@ func countText(n uint64) string {
 	return string(b)
 }
 
-func bytesText(n uint64) string { return string(text.AppendBytes(nil, n)) + "B" }
-func rateText(n uint64) string  { return string(text.AppendBytes(nil, n)) + "B/s" }
+// bytesText is a number of bytes with its unit.
+func bytesText(n uint64) string {
+	s := string(text.AppendBytes(nil, n))
+	if unit := s[len(s)-1]; unit > '9' {
+		return s[:len(s)-1] + " " + string(unit) + "iB"
+	}
+	return s + " B"
+}
+
+func rateText(n uint64) string { return bytesText(n) + "/s" }
 
 // fill reads the figures out of a snapshot.
 func (d *startData) fill(snap *tcp.Snapshot) {
@@ -216,6 +227,7 @@ func (d *startData) fill(snap *tcp.Snapshot) {
 	var (
 		states             [tcp.NumStates]int
 		send, receive      uint64
+		loopback           uint64
 		retransmitting     uint64
 		processes, remotes = map[string]*talkerSum{}, map[string]*talkerSum{}
 	)
@@ -226,11 +238,18 @@ func (d *startData) fill(snap *tcp.Snapshot) {
 		if !c.Open() {
 			continue
 		}
-		if c.Has&tcp.HasSendRate != 0 {
-			send += c.Metrics.SendRate
-		}
-		if c.Has&tcp.HasReceiveRate != 0 {
-			receive += c.Metrics.ReceiveRate
+		// Over loopback each byte is sent and received here: it would count twice.
+		if c.Remote.IsLoopback() {
+			if c.Has&tcp.HasSendRate != 0 {
+				loopback += c.Metrics.SendRate
+			}
+		} else {
+			if c.Has&tcp.HasSendRate != 0 {
+				send += c.Metrics.SendRate
+			}
+			if c.Has&tcp.HasReceiveRate != 0 {
+				receive += c.Metrics.ReceiveRate
+			}
 		}
 		if c.Has&tcp.HasRetransmits != 0 && c.Metrics.Retransmits > 0 {
 			retransmitting++
@@ -246,7 +265,8 @@ func (d *startData) fill(snap *tcp.Snapshot) {
 		}
 		sumOf(remotes, remote).add(c)
 	}
-	d.SendRate, d.ReceiveRate, d.Retransmitting = rateText(send), rateText(receive), countText(retransmitting)
+	d.SendRate, d.ReceiveRate, d.LoopbackRate = rateText(send), rateText(receive), rateText(loopback)
+	d.Retransmitting = countText(retransmitting)
 	most := max(slices.Max(states[:]), 1)
 	for _, name := range tcp.StateNames() {
 		set, _ := tcp.ParseState(name)
