@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/viewtcp/viewtcp/internal/store"
-	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // memory is what a query may hold.
@@ -49,6 +48,7 @@ type aggregation struct {
 
 	counts *counter // Count
 	gauges *gauges  // Min, Max, Avg, Percentile
+	dists  *dists   // the same, where roll-ups answer
 	sweep  *sweeper // MaxOpen
 }
 
@@ -134,7 +134,7 @@ func (q *querier) aggregate(ctx context.Context, query *store.Query, fn func(*st
 		return a, fmt.Errorf("%w: %w", errNoAggregate, store.ErrInvalid)
 	}
 	s := spanOf(query.From, query.To)
-	m, err := q.take(s.uses)
+	m, err := q.take(s.usesCoarse)
 	if err != nil {
 		return a, err
 	}
@@ -163,6 +163,7 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 		return nil, err
 	}
 	var keep map[string]bool
+	together := false
 	if q.Top > 0 && len(q.GroupBy) > 0 {
 		// Which groups are largest over the whole range has to be known first: what
 		// the others have in common, connections and peaks, cannot be told from the
@@ -170,16 +171,17 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 		whole := *q
 		whole.Every, whole.Top, whole.Aggregates = 0, 0, q.Aggregates[:1]
 		scratch := *a
-		all, err := m.run(ctx, &whole, s, nil, &scratch)
+		all, err := m.run(ctx, &whole, s, nil, false, &scratch)
 		if err != nil {
 			return nil, err
 		}
+		together = len(all) > q.Top
 		keep = make(map[string]bool, q.Top)
 		for i := range all[:min(q.Top, len(all))] {
 			keep[string(groupText(nil, all[i].Key))] = true
 		}
 	}
-	found, err := m.run(ctx, q, s, keep, a)
+	found, err := m.run(ctx, q, s, keep, together, a)
 	if unbounded && q.Every == 0 {
 		for i := range found {
 			found[i].Time = 0
@@ -188,8 +190,9 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 	return found, err
 }
 
-// run computes the groups of a query, those in keep apart if it is not nil.
-func (m *moment) run(ctx context.Context, q *store.Query, s span, keep map[string]bool, a *store.Answer) ([]store.Group, error) {
+// run computes the groups of a query, those in keep apart if it is not nil. exact
+// says that there are others.
+func (m *moment) run(ctx context.Context, q *store.Query, s span, keep map[string]bool, exact bool, a *store.Answer) ([]store.Group, error) {
 	mem := &memory{query: q, what: "groups"}
 	mem.left.Store(budget(q))
 	x := newAggregation(q, s, keep, mem, a)
@@ -199,10 +202,53 @@ func (m *moment) run(ctx context.Context, q *store.Query, s span, keep map[strin
 	if int64(x.buckets) > budget(q)/8 {
 		return nil, refuse(q, "groups")
 	}
-	if err := m.raw(ctx, x, s); err != nil {
+	p, err := planOf(q, s, exact)
+	if err != nil {
+		return nil, err
+	}
+	if a.Resolution = p.resolution; p.interval == 0 {
+		err = m.raw(ctx, x, s, rawParts{sums: true, peaks: true, segments: true, log: true})
+	} else {
+		err = m.coarse(ctx, x, &p)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return x.finish()
+}
+
+// coarse computes what roll-ups and peaks tell, and the rest from rows.
+func (m *moment) coarse(ctx context.Context, x *aggregation, p *plan) error {
+	sums := false
+	for i := range x.q.Aggregates {
+		switch g := &x.q.Aggregates[i]; g.Func {
+		case store.MaxOpen:
+		case store.Sum, store.Closed:
+			sums = true
+		default:
+			sums = true
+			x.a.Bucketed = x.a.Bucketed || g.Func == store.Percentile
+			x.dists = new(dists)
+		}
+	}
+	if p.set != 0 {
+		if err := m.peaks(ctx, x, p); err != nil {
+			return err
+		}
+	}
+	if !sums {
+		return nil
+	}
+	if err := m.rollUps(ctx, x, p); err != nil {
+		return err
+	}
+	for _, r := range x.s.rest(p.inner) {
+		if err := m.raw(ctx, x, r, rawParts{sums: true, segments: true}); err != nil {
+			return err
+		}
+	}
+	// Roll-ups are made when the log is sealed.
+	return m.raw(ctx, x, x.s, rawParts{sums: true, log: true})
 }
 
 // finish makes groups of the cells.
@@ -236,7 +282,11 @@ func (x *aggregation) finish() ([]store.Group, error) {
 			case store.Count, store.Opened, store.Closed:
 				g.Values[j], g.Known[j] = float64(x.cells.sums[j][i]), true
 			default:
-				g.Values[j], g.Known[j] = x.gauges.value(uint32(i), agg)
+				if x.dists != nil {
+					g.Values[j], g.Known[j] = x.dists.value(uint32(i), agg)
+				} else {
+					g.Values[j], g.Known[j] = x.gauges.value(uint32(i), agg)
+				}
 			}
 			something = something || g.Values[j] != 0 || g.Known[j] && agg.Field != nil
 		}
@@ -268,365 +318,3 @@ func compareFirst(x, y *store.Group) int {
 	return cmp.Compare(y.Values[0], x.Values[0])
 }
 
-// raw computes what follows from the rows of connections in a part of the range.
-func (m *moment) raw(ctx context.Context, x *aggregation, s span) error {
-	r := &rawScan{x: x, s: s}
-	for i := range x.q.Aggregates {
-		switch x.q.Aggregates[i].Func {
-		case store.Count:
-			r.covers, r.counts = true, true
-			if x.counts == nil {
-				x.counts = &counter{}
-			}
-		case store.Opened:
-			r.covers = true
-		case store.MaxOpen:
-			r.covers, r.sweeps = true, true
-		case store.Sum, store.Closed:
-		default:
-			if x.gauges == nil {
-				x.gauges = newGauges(x)
-			}
-		}
-	}
-	use := s.overlaps
-	if r.covers {
-		use = s.covers
-	}
-	chunks := m.chunksOf(store.Connections, use, x.a)
-	if err := m.retainLog(x.a); err != nil {
-		return err
-	}
-	if r.counts || r.sweeps {
-		tails, err := m.tails()
-		if err != nil {
-			return err
-		}
-		if tails != nil {
-			chunks = slices.Insert(chunks, 0, chunk{blocks: []block{*tails}, tails: true})
-		}
-	}
-	var done func(int)
-	if r.sweeps {
-		x.sweep = newSweeper(x, s, chunks)
-		done = x.sweep.done
-	}
-	if err := m.eachChunk(ctx, store.Connections, chunks, s, x.a, r.chunk, done); err != nil {
-		return err
-	}
-	if x.sweep != nil {
-		return x.sweep.failure()
-	}
-	return nil
-}
-
-// A rawScan reads rows of connections for an aggregation.
-type rawScan struct {
-	x *aggregation
-	s span
-	// covers says that rows count that tell of a part of the range; otherwise only
-	// those whose time is in it.
-	covers, counts, sweeps bool
-}
-
-// A picked is what of a chunk an aggregation reads.
-type picked struct {
-	*chunkRows
-	sel         []uint32 // rows
-	local, gids []uint32 // the group of each, by gids
-	times       []uint64 // of all rows
-	from        []int64  // of all rows, when covers are asked for
-	// cell is the place in cells of each row whose time is in the range, noCode
-	// else.
-	cell  []uint32
-	cells []cellID // with numbers of groups in gids
-}
-
-func (r *rawScan) chunk(i int, rows *chunkRows) error {
-	p := &picked{chunkRows: rows}
-	times, err := rows.col(atTime)
-	if err != nil {
-		return err
-	}
-	p.times = times.nums
-	in := make([]bool, rows.n)
-	some := false
-	if r.covers {
-		if p.from, err = rows.covers(nil); err != nil {
-			return err
-		}
-	}
-	for i, t := range p.times {
-		t := int64(t)
-		switch {
-		case rows.tails:
-			in[i] = t < r.s.to
-		case r.covers:
-			in[i] = t >= r.s.from && p.from[i] < r.s.to
-		default:
-			in[i] = t >= r.s.from && t < r.s.to
-		}
-		some = some || in[i]
-	}
-	if !some {
-		return nil
-	}
-	if r.x.test != nil {
-		out, err := r.x.test.test(rows, in)
-		if err != nil {
-			return err
-		}
-		for i := range in {
-			in[i] = in[i] && out[i]
-		}
-	}
-	for i, ok := range in {
-		if ok {
-			p.sel = append(p.sel, uint32(i))
-		}
-	}
-	if len(p.sel) == 0 {
-		return nil
-	}
-	if p.local, p.gids, err = r.x.rows.of(rows, p.sel, r.x.gs.number); err != nil {
-		return err
-	}
-	if err := r.add(p); err != nil {
-		return err
-	}
-	if r.sweeps {
-		return r.x.sweep.add(i, p)
-	}
-	return nil
-}
-
-// place finds the cells of the rows.
-func (r *rawScan) place(p *picked, at func(row uint32) (int64, bool)) (cell []uint32, ids []cellID) {
-	cell = make([]uint32, len(p.sel))
-	lo, hi := uint32(math.MaxUint32), uint32(0)
-	for i, row := range p.sel {
-		cell[i] = noCode
-		if t, ok := at(row); ok {
-			b := r.x.bucket(t)
-			cell[i] = b
-			lo, hi = min(lo, b), max(hi, b)
-		}
-	}
-	if lo > hi {
-		return cell, nil
-	}
-	n := int(hi-lo) + 1
-	if n == 1 && len(p.gids) <= 1<<20 {
-		for i := range cell {
-			if cell[i] != noCode {
-				cell[i] = p.local[i]
-			}
-		}
-		for g := range p.gids {
-			ids = append(ids, cellID{uint32(g), lo})
-		}
-		return cell, ids
-	}
-	if size := n * len(p.gids); size <= 1<<20 {
-		seen := make([]uint32, size)
-		for i, b := range cell {
-			if b == noCode {
-				continue
-			}
-			at := int(p.local[i])*n + int(b-lo)
-			if seen[at] == 0 {
-				ids = append(ids, cellID{p.local[i], b})
-				seen[at] = uint32(len(ids))
-			}
-			cell[i] = seen[at] - 1
-		}
-		return cell, ids
-	}
-	seen := make(map[cellID]uint32)
-	for i, b := range cell {
-		if b == noCode {
-			continue
-		}
-		id := cellID{p.local[i], b}
-		at, ok := seen[id]
-		if !ok {
-			at = uint32(len(ids))
-			ids = append(ids, id)
-			seen[id] = at
-		}
-		cell[i] = at
-	}
-	return cell, ids
-}
-
-// add computes all but peaks.
-func (r *rawScan) add(p *picked) error {
-	x := r.x
-	kinds, err := p.col(atKind)
-	if err != nil {
-		return err
-	}
-	end := kinds.codeOfText(store.Close.String())
-	p.cell, p.cells = r.place(p, func(row uint32) (int64, bool) {
-		t := int64(p.times[row])
-		return t, !p.tails && r.s.has(t)
-	})
-	sums := make([][]uint64, len(x.q.Aggregates))
-	known := make([][]bool, len(x.q.Aggregates))
-	ids := make([][]cellID, len(x.q.Aggregates))
-	for j := range x.q.Aggregates {
-		switch g := &x.q.Aggregates[j]; g.Func { //nolint:exhaustive // the others do not add up
-		case store.Sum:
-			if sums[j], known[j], err = p.sum(counterOf(g.Field)); err != nil {
-				return err
-			}
-			ids[j] = p.cells
-		case store.Closed:
-			sums[j] = make([]uint64, len(p.cells))
-			for i, row := range p.sel {
-				if c := p.cell[i]; c != noCode && kinds.codes[row] == end {
-					sums[j][c]++
-				}
-			}
-			ids[j] = p.cells
-		case store.Opened:
-			if sums[j], ids[j], err = r.opened(p); err != nil {
-				return err
-			}
-		}
-	}
-	multi, err := p.multi(end)
-	if err != nil {
-		return err
-	}
-	var more []func() error
-	if r.counts {
-		add, err := x.counts.chunk(x, r.s, p, multi)
-		if err != nil {
-			return err
-		}
-		more = append(more, add)
-	}
-	if x.gauges != nil && !p.tails {
-		add, err := x.gauges.chunk(x, p, multi)
-		if err != nil {
-			return err
-		}
-		more = append(more, add)
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for j := range sums {
-		for i, v := range sums[j] {
-			ok := v != 0 || known[j] != nil && known[j][i]
-			if !ok {
-				continue
-			}
-			id := ids[j][i]
-			at, err := x.cells.at1(cellID{p.gids[id.group], id.bucket})
-			if err != nil {
-				return err
-			}
-			x.cells.sums[j][at] += v
-			x.cells.known[j][at] = true
-		}
-	}
-	for _, add := range more {
-		if err := add(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sum adds up how far a counter went, by cell.
-func (p *picked) sum(counter int) (sums []uint64, known []bool, err error) {
-	name := store.CounterField(counter)
-	total, err := p.col(placed(store.Connections, name))
-	if err != nil {
-		return nil, nil, err
-	}
-	delta, err := p.col(placed(store.Connections, name+"_delta"))
-	if err != nil {
-		return nil, nil, err
-	}
-	sums, known = make([]uint64, len(p.cells)), make([]bool, len(p.cells))
-	noDelta := delta.unknown == p.n
-	for i, row := range p.sel {
-		c := p.cell[i]
-		switch {
-		case c == noCode:
-		case !noDelta && delta.known[row]:
-			sums[c] += delta.nums[row]
-			known[c] = true
-		case total.known[row]:
-			sums[c] += total.nums[row]
-			known[c] = true
-		}
-	}
-	return sums, known, nil
-}
-
-// opened counts the rows that cover their connection's opening, by when that was.
-func (r *rawScan) opened(p *picked) ([]uint64, []cellID, error) {
-	since, err := p.col(atSince)
-	if err != nil {
-		return nil, nil, err
-	}
-	duration, err := p.col(atDuration)
-	if err != nil {
-		return nil, nil, err
-	}
-	opened, err := p.col(atOpened)
-	if err != nil {
-		return nil, nil, err
-	}
-	cell, ids := r.place(p, func(row uint32) (int64, bool) {
-		if p.tails || since.known[row] || !duration.known[row] {
-			return 0, false
-		}
-		start := store.StartOf(int64(p.times[row]), int64(opened.nums[row]), int64(duration.nums[row]))
-		return start, r.s.has(start)
-	})
-	sums := make([]uint64, len(ids))
-	for _, c := range cell {
-		if c != noCode {
-			sums[c]++
-		}
-	}
-	return sums, ids, nil
-}
-
-// multi says which rows are not all that there is of their connection.
-func (p *picked) multi(end uint32) (func(row uint32) bool, error) {
-	kinds, err := p.col(atKind)
-	if err != nil {
-		return nil, err
-	}
-	since, err := p.col(atSince)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := p.ids()
-	if err != nil {
-		return nil, err
-	}
-	return func(row uint32) bool {
-		return (since.known[row] || kinds.codes[row] != end) && ids(row) != 0
-	}, nil
-}
-
-// ids returns the ids of rows, decoded when one is asked for. 0 is none: such a
-// row is a connection of its own.
-func (p *picked) ids() (func(row uint32) tcp.ID, error) {
-	v, err := p.col(atID)
-	if err != nil {
-		return nil, err
-	}
-	return func(row uint32) tcp.ID {
-		if !v.known[row] {
-			return 0
-		}
-		return tcp.ID(v.nums[row])
-	}, nil
-}

@@ -265,7 +265,18 @@ func (s span) uses(g *segmentInfo) bool {
 	case store.Events.String():
 		return g.Last >= s.from
 	default:
-		return s.overlaps(g)
+		return false
+	}
+}
+
+// usesCoarse is uses for queries that roll-ups and peaks may answer.
+func (s span) usesCoarse(g *segmentInfo) bool {
+	switch g.Table {
+	case store.Rollups1m.String(), store.Rollups1h.String(), store.Peaks.String():
+		// Intervals begin before what they tell of.
+		return span{s.from - min(store.Hour, s.from-math.MinInt64), s.to}.overlaps(g)
+	default:
+		return s.uses(g)
 	}
 }
 

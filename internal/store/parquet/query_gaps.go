@@ -58,10 +58,13 @@ func (m *moment) gaps(ctx context.Context, s span, a *store.Answer) error {
 		addGap(a, g, s)
 	}
 	if stopped != 0 && s.to != math.MaxInt64 {
-		addGap(a, store.Gap{From: stopped, To: s.to, Reason: "nobody was watching"}, s)
+		addGap(a, store.Gap{From: stopped, To: s.to, Reason: gapObserver}, s)
 	}
 	return nil
 }
+
+// gapObserver is the reason of gaps in which there was no observation at all.
+const gapObserver = "nobody was watching"
 
 // addGap adds what of a gap is in the range.
 func addGap(a *store.Answer, g store.Gap, s span) {
@@ -75,7 +78,7 @@ func addGap(a *store.Answer, g store.Gap, s span) {
 func gapReason(e *store.Event) string {
 	switch {
 	case e.Where == "observer":
-		return "nobody was watching"
+		return gapObserver
 	case e.Where == "store":
 		return fmt.Sprintf("%d ends of connections found no room", e.Closes)
 	case e.Where != "":

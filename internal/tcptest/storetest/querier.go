@@ -32,6 +32,7 @@ type settler interface{ Maintain(all bool) error }
 func TestQuerier(t *testing.T, open func(t *testing.T) Engine) {
 	t.Run("Aggregate", func(t *testing.T) { testAggregate(t, open) })
 	t.Run("Connections", func(t *testing.T) { testConnections(t, open) })
+	t.Run("Coarse", func(t *testing.T) { testCoarse(t, open) })
 	t.Run("Filters", func(t *testing.T) { testFilters(t, open) })
 	t.Run("Empty", func(t *testing.T) { testEmpty(t, open) })
 	t.Run("Gaps", func(t *testing.T) { testGaps(t, open) })
@@ -194,7 +195,7 @@ func open1(t *testing.T, open func(t *testing.T) Engine, rows []store.Record) En
 
 func testAggregate(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		rows := History(seed, 220, Begin, suiteDays*24*time.Hour)
 		ref := &Reference{rows}
 		e := open1(t, open, rows)
@@ -254,12 +255,12 @@ func testFilters(t *testing.T, open func(t *testing.T) Engine) {
 
 func testConnections(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
-	for seed := range uint64(3) {
-		rows := History(seed+10, 300, Begin, suiteDays*24*time.Hour)
+	for seed := range uint64(2) {
+		rows := History(seed+10, 250, Begin, suiteDays*24*time.Hour)
 		ref := &Reference{rows}
 		e := open1(t, open, rows)
 		rng := rand.New(rand.NewPCG(seed, 5))
-		for range 25 {
+		for range 12 {
 			q := RandomQuery(rng, Begin)
 			want := ref.Connections(q)
 			var got []Seen
@@ -459,5 +460,132 @@ func testSamplesEvents(t *testing.T, open func(t *testing.T) Engine) {
 	})
 	if err != nil || n != 21 {
 		t.Errorf("%d events: %v", n, err)
+	}
+}
+
+// testCoarse holds what roll-ups and measured peaks say against the rows.
+func testCoarse(t *testing.T, open func(t *testing.T) Engine) {
+	t.Helper()
+	for seed := range uint64(2) {
+		e := open1(t, open, nil)
+		length := 130 * time.Minute
+		begin := Begin.Add(17 * time.Minute)
+		batches := Simulate(seed, begin, length, seed == 1)
+		var ref Reference
+		for i := range batches {
+			if err := e.Append(t.Context(), &batches[i]); err != nil {
+				t.Fatal(err)
+			}
+			ref.Records = append(ref.Records, batches[i].Records...)
+			if s, ok := e.(settler); ok && (i == len(batches)/2 || i == len(batches)*3/4) {
+				if err := s.Maintain(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		rng := rand.New(rand.NewPCG(seed, 4))
+		coarse := 0
+		for range 15 {
+			q := coarseQuery(rng, begin, length)
+			got, a, err := Groups(t.Context(), e, q)
+			if err != nil {
+				t.Fatalf("%s: %v", Describe(q), err)
+			}
+			if a.Resolution != store.Raw {
+				coarse++
+			}
+			want := ref.Aggregate(q)
+			for _, gs := range [][]store.Group{got, want} {
+				for i := range gs {
+					gs[i].At = 0
+				}
+			}
+			if diff := DiffGroups(want, got); diff != "" {
+				t.Fatalf("%s: resolution %d (-want +got):\n%s", Describe(q), a.Resolution, diff)
+			}
+		}
+		if coarse < 4 {
+			t.Errorf("only %d answers are from roll-ups or peaks", coarse)
+		}
+		testBuckets(t, e, &ref, begin, length)
+	}
+}
+
+// coarseQuery is a query that roll-ups or peaks can answer, of what was watched.
+func coarseQuery(rng *rand.Rand, begin time.Time, length time.Duration) *store.Query {
+	q := &store.Query{From: begin.Add(time.Duration(rng.Int64N(int64(length))))}
+	q.To = q.From.Add(time.Duration(rng.Int64N(int64(begin.Add(length).Sub(q.From)))))
+	if rng.IntN(2) == 0 {
+		q.From, q.To = begin, begin.Add(length)
+	}
+	sums := []store.Aggregate{
+		{Func: store.Closed},
+		{Func: store.Sum, Field: tcp.FieldByName("bytes_sent")},
+		{Func: store.Sum, Field: tcp.FieldByName("segments_sent")},
+		{Func: store.Sum, Field: tcp.FieldByName("retransmits")},
+	}
+	switch rng.IntN(3) {
+	case 0:
+		q.Aggregates = sums[rng.IntN(2):]
+	case 1:
+		q.Aggregates = []store.Aggregate{{Func: store.MaxOpen}}
+	default:
+		q.Aggregates = []store.Aggregate{{Func: store.MaxOpen}, sums[rng.IntN(4)]}
+	}
+	q.GroupBy = [][]*tcp.Field{nil, fields("service"), fields("process"), fields("host"), fields("service", "host"), fields("service", "process"), fields("direction")}[rng.IntN(7)]
+	q.Every = []time.Duration{0, 0, time.Hour, time.Minute, 10 * time.Minute, 2 * time.Hour, 90 * time.Second}[rng.IntN(7)]
+	if rng.IntN(4) == 0 {
+		q.Top = 2
+	}
+	if rng.IntN(3) == 0 {
+		f, err := filter.Parse([]string{"service web", "host == a", "not process curl", "service in {web, db}"}[rng.IntN(4)])
+		if err == nil {
+			q.Filter = f
+		}
+	}
+	return q
+}
+
+// testBuckets checks percentiles out of roll-ups: of the connections that ended,
+// and within the bounds of a bucket.
+func testBuckets(t *testing.T, e Engine, ref *Reference, begin time.Time, length time.Duration) {
+	t.Helper()
+	for _, quantile := range []float64{0, 0.5, 0.9, 0.99, 1} {
+		q := &store.Query{From: begin, To: begin.Add(length), Resolution: store.ByMinute, GroupBy: fields("service")}
+		for _, f := range fields("rtt_us", "duration_us", "handshake_us") {
+			q.Aggregates = append(q.Aggregates, store.Aggregate{Func: store.Percentile, Field: f, Q: quantile}, store.Aggregate{Func: store.Avg, Field: f})
+		}
+		got, a, err := Groups(t.Context(), e, q)
+		if err != nil || !a.Bucketed || a.Resolution != store.ByMinute {
+			t.Fatalf("%v, answer %+v", err, a)
+		}
+		ended := &Reference{}
+		for _, r := range ref.Records {
+			if r.Kind == store.Close {
+				ended.Records = append(ended.Records, r)
+			}
+		}
+		want := make(map[string]store.Group)
+		for _, g := range ended.Aggregate(q) {
+			want[g.Key[0]] = g
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%d groups, want %d", len(got), len(want))
+		}
+		for _, g := range got {
+			w := want[g.Key[0]]
+			for i := range g.Values {
+				exact, bound := w.Values[i], g.Values[i]
+				if q.Aggregates[i].Func == store.Avg {
+					if diff := exact - bound; diff > 1e-6*exact || diff < -1e-6*exact {
+						t.Errorf("%v: mean %d is %v, want %v", g.Key, i, bound, exact)
+					}
+					continue
+				}
+				if exact > bound || bound > exact*1.25+1 {
+					t.Errorf("%v: quantile %v of %s is %v, exactly %v", g.Key, quantile, q.Aggregates[i].Field.Name, bound, exact)
+				}
+			}
+		}
 	}
 }

@@ -192,7 +192,7 @@ func groupsOf(q *store.Query, rows []stretch, from, to int64, name func(*stretch
 
 func aggregate(g *store.Aggregate, rows []*stretch, from, to int64) (v float64, known bool, at int64) {
 	in := func(t int64) bool { return from <= t && t < to }
-	switch g.Func { //nolint:exhaustive // the others are below
+	switch g.Func {
 	case store.Count:
 		ids := make(map[tcp.ID]bool)
 		for _, s := range rows {
@@ -229,7 +229,14 @@ func aggregate(g *store.Aggregate, rows []*stretch, from, to int64) (v float64, 
 	case store.MaxOpen:
 		peak, at := most(rows, from, to)
 		return float64(peak), true, at
+	default:
+		v, known = newestValue(g, rows, from, to)
+		return v, known, 0
 	}
+}
+
+// newestValue takes each connection once, by its newest row.
+func newestValue(g *store.Aggregate, rows []*stretch, from, to int64) (v float64, known bool) {
 	last := make(map[tcp.ID]*stretch)
 	for _, s := range rows {
 		if o := last[s.Conn.ID]; s.moved(from, to) && (o == nil || s.Time >= o.Time) {
@@ -245,18 +252,18 @@ func aggregate(g *store.Aggregate, rows []*stretch, from, to int64) (v float64, 
 		}
 	}
 	if len(values) == 0 {
-		return 0, false, 0
+		return 0, false
 	}
 	slices.Sort(values)
 	switch g.Func {
 	case store.Min:
-		return float64(values[0]), true, 0
+		return float64(values[0]), true
 	case store.Max:
-		return float64(values[len(values)-1]), true, 0
+		return float64(values[len(values)-1]), true
 	case store.Avg:
-		return float64(sum) / float64(len(values)), true, 0
+		return float64(sum) / float64(len(values)), true
 	default:
-		return float64(values[int(g.Q*float64(len(values)-1))]), true, 0
+		return float64(values[int(g.Q*float64(len(values)-1))]), true
 	}
 }
 
