@@ -33,6 +33,7 @@ type exportFlags struct {
 
 func newExport(e env) *cobra.Command {
 	var x exportFlags
+	var from bundleFlag
 	cmd := &cobra.Command{
 		Use:   "export [FILTER|ID] -w FILE",
 		Short: "Write the recorded packets of chosen connections to a file",
@@ -50,7 +51,13 @@ asks for is worked out from the packets.`,
 				return err
 			}
 			collectLess()
-			return export(cmd.Context(), e, &x, args)
+			return from.with(cmd.Context(), &daemonFlags{flags: cmd.Flags()}, func(o *openedBundle) error {
+				now := time.Now()
+				if o != nil {
+					now = o.end()
+				}
+				return export(cmd.Context(), e, &x, args, now)
+			})
 		},
 	}
 	fs := cmd.Flags()
@@ -58,6 +65,7 @@ asks for is worked out from the packets.`,
 	fs.StringVarP(&x.write, "write", "w", "", `file to write (.pcap, else pcapng); "-" is stdout`)
 	fs.StringVar(&x.dir, "record-dir", "", "directory that capture --record wrote to")
 	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve (default VIEWTCP_DATA, else the usual one)")
+	from.add(fs)
 	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
 	fs.StringVar(&x.until, "until", "", "packets until this time")
 	fs.BoolVar(&x.anonymize, "anonymize", false, "other addresses, with the same common prefixes; leaves payload and names out")
@@ -116,8 +124,8 @@ func parseMoment(flag, text string, now time.Time) (from, to int64, err error) {
 	return from, to, nil
 }
 
-func export(ctx context.Context, e env, x *exportFlags, args []string) error {
-	if err := x.checkTogether(e, time.Now()); err != nil {
+func export(ctx context.Context, e env, x *exportFlags, args []string, now time.Time) error {
+	if err := x.checkTogether(e, now); err != nil {
 		return err
 	}
 	f, err := x.parseFilter(args, filterOptions())

@@ -20,7 +20,8 @@ const historyRange = time.Hour
 // historyFlags are the flags of history.
 type historyFlags struct {
 	common
-	daemon daemonFlags
+	daemon       daemonFlags
+	bundle       bundleFlag
 	since, until string
 	groupBy      string
 	by           string
@@ -83,6 +84,7 @@ func (h *historyFlags) define(fs *pflag.FlagSet) {
 	h.addOrder(fs)
 	fs.String("data", "", historyDataHelp)
 	h.daemon.add(fs)
+	h.bundle.add(fs)
 	fs.StringVar(&h.config, "config", "", "file with defaults for these flags (default $XDG_CONFIG_HOME/viewtcp/config.yaml, if it is there)")
 	fs.StringVar(&h.since, "since", "", `from this time on: 2h (ago), yesterday, "monday 14:00", 2026-11-20, RFC 3339`)
 	fs.StringVar(&h.until, "until", "", "until this time; a day is included (default now)")
@@ -116,8 +118,16 @@ type question struct {
 }
 
 func askHistory(ctx context.Context, e env, h *historyFlags, args []string) error {
-	x := &question{e: e, h: h, now: time.Now(), width: width(e.stdout)}
-	return x.put(ctx, args)
+	return h.bundle.with(ctx, &h.daemon, func(o *openedBundle) error {
+		x := &question{e: e, h: h, now: time.Now(), width: width(e.stdout)}
+		if o != nil {
+			x.now = o.end()
+			if h.since == "" && h.until == "" {
+				h.since = o.From.Format(time.RFC3339Nano)
+			}
+		}
+		return x.put(ctx, args)
+	})
 }
 
 // put reads the flags, finds the history, and prints the answer.

@@ -17,6 +17,7 @@ func newList(e env) *cobra.Command {
 	var c common
 	var at string
 	var d daemonFlags
+	var from bundleFlag
 	cmd := &cobra.Command{
 		Use:   "list [FILTER]",
 		Short: "Print the connections of this moment",
@@ -29,6 +30,11 @@ func newList(e env) *cobra.Command {
 			if err := c.setup(cmd); err != nil {
 				return err
 			}
+			if from.path != "" {
+				return from.with(cmd.Context(), &d, func(o *openedBundle) error {
+					return listThen(cmd.Context(), e, &c, &d, cmp.Or(at, "now"), args, o.end())
+				})
+			}
 			if at != "" {
 				return listAt(cmd.Context(), e, &c, &d, at, args)
 			}
@@ -40,6 +46,7 @@ func newList(e env) *cobra.Command {
 	c.addOutput(cmd.Flags())
 	c.addOrder(cmd.Flags())
 	d.add(cmd.Flags())
+	from.add(cmd.Flags())
 	cmd.Flags().StringVar(&at, "at", "", `as it was then, from history: 2h (ago), "yesterday 14:00", 2026-11-20T14:05:00Z`)
 	return cmd
 }
