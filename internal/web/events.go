@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (s *Server) events(w *response, r *request) error {
 		reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
 	}
 	if err := reader.run(r); err != nil {
-		if r.Context().Err() == nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) { // of a write
 			s.counts.dropped.Add(1)
 		}
 		s.log.Debug("reader of events left", "remote", r.RemoteAddr, "error", err.Error())

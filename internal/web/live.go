@@ -1,7 +1,9 @@
 package web
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -52,7 +54,7 @@ func (s *Server) live(w *response, r *request) error {
 		return nil //nolint:nilerr // the reader is gone
 	}
 	if err := v.run(r, every); err != nil {
-		if r.Context().Err() == nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) { // of a write
 			s.counts.dropped.Add(1)
 		}
 		s.log.Debug("viewer left", "remote", r.RemoteAddr, "error", err.Error())
