@@ -10,7 +10,7 @@ var (
 	ErrLocked = errors.New("data directory is in use by another process")
 	// ErrVersion says that data is of a format that this program does not know.
 	// It was not touched.
-	ErrVersion = errors.New("unknown format version")
+	ErrVersion = errors.New("format of a later version, which needs a newer program")
 	// ErrUnavailable says that the engine cannot write now (disk full, I/O
 	// error). The batch was not acknowledged and should be sent again, unchanged.
 	ErrUnavailable = errors.New("store cannot write")

@@ -212,7 +212,7 @@ func TestFaultBitFlips(t *testing.T) {
 	})
 	t.Run("connections", func(t *testing.T) {
 		g := storetest.NewGenerator(14, 400, storetest.Begin, 0.2)
-		rows := opensAndCloses{rng: rand.New(rand.NewPCG(3, 1))}
+		rows := opensAndCloses{rng: newRand(3)}
 		flipBits(t, connections, func(e *Engine, l ledger, round int) {
 			feed(t, e, g, l, "a", 1+3*round, 2, 5)
 			b := store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: uint64(3 * (round + 1))}, Records: rows.next(10)}

@@ -124,11 +124,14 @@ func open(cfg Config, fsys fileSystem) (*Engine, error) {
 		live: make(map[*view]int), paces: make(map[store.Table]pace),
 	}
 	if err := fsys.MkdirAll("."); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("making data directory %q: %w", cfg.Dir, err)
 	}
 	lock, err := lockDir(osFS{cfg.Dir}.path(lockName))
-	if err != nil {
+	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("data directory %q: %w", cfg.Dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data directory %q must be writable: %w", cfg.Dir, err)
 	}
 	e.lock = lock
 	if err := e.recover(); err != nil {

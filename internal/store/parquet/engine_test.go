@@ -32,6 +32,8 @@ func testConfig(dir string) Config {
 	return cfg
 }
 
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
 func mustOpen(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e, err := Open(cfg)
@@ -230,7 +232,7 @@ func (o *opensAndCloses) next(n int) (recs []store.Record) {
 func TestOpenConnections(t *testing.T) {
 	dir := t.TempDir()
 	e := mustOpen(t, testConfig(dir))
-	rows := opensAndCloses{rng: rand.New(rand.NewPCG(3, 1))}
+	rows := opensAndCloses{rng: newRand(3)}
 	want := make(map[string]bool)
 	last := make(map[string]string)
 	seq := 0
@@ -285,5 +287,54 @@ func TestOpenConnections(t *testing.T) {
 	}
 	if most < 20 || len(rows.open) != len(want) {
 		t.Errorf("%d connections are open, want %d; at most %d were", len(want), len(rows.open), most)
+	}
+}
+
+// TestManyOpenConnections hands out the baselines of a busy host: half of them
+// from the file, half from the log.
+func TestManyOpenConnections(t *testing.T) {
+	const conns, batch = 50_000, 5_000
+	dir := t.TempDir()
+	e := mustOpen(t, testConfig(dir))
+	for first := 0; first < conns; first += batch {
+		var b store.Batch
+		b.ID = store.BatchID{Agent: "a", Epoch: 1, Sequence: uint64(first/batch + 1)}
+		for i := first; i < first+batch; i++ {
+			b.Records = append(b.Records, store.Record{
+				Kind: store.Snapshot, Time: testBegin.UnixNano() + int64(i), Host: "web-1",
+				Conn: &tcp.Conn{ID: tcp.ID(i+1) << 8, State: tcp.Established, Has: tcp.HasBytesSent, Metrics: tcp.Metrics{BytesSent: uint64(i)}},
+			})
+		}
+		if err := e.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		if first == conns/2-batch {
+			if err := e.Maintain(true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 {
+		seen := make(map[tcp.ID]uint64, conns)
+		err := e.Open(t.Context(), func(r *store.Record) bool {
+			seen[r.Conn.ID] = r.Conn.Metrics.BytesSent
+			return true
+		})
+		if err != nil || len(seen) != conns {
+			t.Fatalf("%d connections are open, want %d: %v", len(seen), conns, err)
+		}
+		for i := range conns {
+			if got := seen[tcp.ID(i+1)<<8]; got != uint64(i) {
+				t.Fatalf("connection %d sent %d bytes, want %d", i, got, i)
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e = mustOpen(t, testConfig(dir))
+	}
+	n := 0
+	if err := e.Open(t.Context(), func(*store.Record) bool { n++; return n < 10 }); err != nil || n != 10 {
+		t.Errorf("stopped after %d connections: %v", n, err)
 	}
 }

@@ -307,3 +307,62 @@ func faultAt(t *testing.T, cause error, at, length int) {
 	c.crash(nil, 0)
 	s.check(t, cfg, c, len(s.batches), true, what+", then power cut")
 }
+
+// TestFaultReads lets one read after the other fail, while a directory is opened,
+// queried and maintained: what cannot be read now is not taken for damaged, and is
+// there when it can be read again.
+func TestFaultReads(t *testing.T) {
+	s := newScenario()
+	m := newMemFS()
+	cfg := faultConfig(t)
+	if err := s.run(cfg, m); err != nil {
+		t.Fatal(err)
+	}
+	live := func(t *testing.T, m *memFS) {
+		t.Helper()
+		e, err := open(cfg, m)
+		if errors.Is(err, syscall.EIO) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = e.Records(t.Context(), &store.Query{}, func(*store.Record) error { return nil })
+		_ = e.Open(t.Context(), func(*store.Record) bool { return true })
+		_ = e.Maintain(true)
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, manifest := range []bool{true, false} {
+		disk := m.clone()
+		if !manifest {
+			delete(disk.now, manifestName)
+		}
+		c := disk.clone()
+		n := 0
+		c.reads = func(string, string) error { n++; return nil }
+		live(t, c)
+		sites := make([]int, 0, n)
+		for at := 1; at <= n; at += 1 + at/100 {
+			sites = append(sites, at)
+		}
+		if !long() { // most reads are of merges
+			sites = []int{1, 2, 3, 5, 8, 13, 21, 34, 55, 144, n}
+		}
+		for _, at := range sites {
+			t.Run(fmt.Sprintf("manifest %v, read %d of %d", manifest, at, n), func(t *testing.T) {
+				c := disk.clone()
+				n := 0
+				c.reads = func(string, string) error {
+					if n++; n == at {
+						return syscall.EIO
+					}
+					return nil
+				}
+				live(t, c)
+				s.check(t, cfg, c.clone(), len(s.batches), long(), "read again")
+			})
+		}
+	}
+}

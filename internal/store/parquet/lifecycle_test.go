@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -396,66 +395,6 @@ func TestRetention(t *testing.T) {
 	}
 	if first := e.Status().Tables[0].First; first < storetest.Begin.Add(3*day).UnixNano() {
 		t.Errorf("oldest row is of %s", time.Unix(0, first).UTC())
-	}
-}
-
-// TestUnknownVersion checks that what a later version wrote is refused, and not
-// touched.
-func TestUnknownVersion(t *testing.T) {
-	build := func(t *testing.T) (Config, *memFS) {
-		t.Helper()
-		cfg := testConfig(t.TempDir())
-		m := newMemFS()
-		e, err := open(cfg, m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := storetest.NewGenerator(26, 1000, storetest.Begin, 1)
-		feed(t, e, g, make(ledger), "a", 1, 2, 100)
-		if err := e.Maintain(true); err != nil {
-			t.Fatal(err)
-		}
-		feed(t, e, g, make(ledger), "a", 3, 2, 100)
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return cfg, m
-	}
-	for name, change := range map[string]func(m *memFS){
-		"manifest": func(m *memFS) {
-			i := m.now[manifestName]
-			i.data = []byte(strings.Replace(string(i.data), manifestMagic+" 1 ", manifestMagic+" 2 ", 1))
-		},
-		"log": func(m *memFS) {
-			for name, i := range m.now {
-				if strings.HasSuffix(name, logSuffix) {
-					head := appendLogHeader(nil, 1, 0, 7)
-					head[len(logMagic)] = 2
-					head = appendChecksum(head[:28])
-					copy(i.data, head)
-				}
-			}
-		},
-		"segment without a manifest": func(m *memFS) {
-			delete(m.now, manifestName)
-			for name, i := range m.now {
-				if strings.HasPrefix(name, "events") || strings.HasPrefix(name, "connections") {
-					i.data = []byte(strings.Replace(string(i.data), `{"format":1,`, `{"format":2,`, 1))
-				}
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg, m := build(t)
-			change(m)
-			before := m.contents()
-			if _, err := open(cfg, m); !errors.Is(err, store.ErrVersion) {
-				t.Fatalf("opened: %v", err)
-			}
-			if diff := cmp.Diff(before, m.contents()); diff != "" {
-				t.Error("data was changed")
-			}
-		})
 	}
 }
 
