@@ -29,7 +29,11 @@ func (x *question) foot(a *store.Answer, n int, what string) error {
 
 func (x *question) footLines(a *store.Answer, n int, what string) []string {
 	first := fmt.Sprintf("%s of %s; %s", counted(n, what), spanText(x.q.From, x.q.To), x.readText(a))
-	if a.Complete() {
+	switch {
+	case !a.Complete():
+	case a.Retained > x.q.From.UnixNano():
+		first += "; from the oldest row on nothing was missed"
+	default:
 		first += "; nothing of the range was missed"
 	}
 	lines := []string{first}
@@ -65,14 +69,17 @@ func counted(n int, what string) string {
 
 // readText says what an answer was made of.
 func (x *question) readText(a *store.Answer) string {
-	var from string
-	switch a.Resolution {
-	case store.ByMinute:
-		from = "roll-ups of 1 minute"
-	case store.ByHour:
-		from = "roll-ups of 1 hour"
-	default:
-		from = "rows of connections"
+	from := "rows of connections"
+	peaks := len(x.q.Aggregates) > 0
+	for _, g := range x.q.Aggregates {
+		peaks = peaks && g.Func == store.MaxOpen
+	}
+	interval := map[store.Resolution]string{store.ByMinute: "minute", store.ByHour: "hour"}[a.Resolution]
+	switch {
+	case interval != "" && peaks:
+		from = "peaks measured each " + interval
+	case interval != "":
+		from = "roll-ups of 1 " + interval
 	}
 	return fmt.Sprintf("%d %s read", a.Rows, from)
 }

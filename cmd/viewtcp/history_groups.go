@@ -240,7 +240,7 @@ func (l *groupList) finish(a *store.Answer) error {
 		}
 		switch {
 		case l.draw:
-			l.n = len(l.groups)
+			l.n = l.distinct()
 			l.buf = l.appendCharts(l.buf, a)
 		case c.format == formatTable || c.format == formatWide:
 			l.n = len(l.groups)
@@ -261,6 +261,15 @@ func (l *groupList) finish(a *store.Answer) error {
 	}
 	_, err := l.x.e.stdout.Write(l.buf)
 	return err
+}
+
+// distinct is how many groups there are, in however many pieces.
+func (l *groupList) distinct() int {
+	seen := make(map[string]bool)
+	for _, g := range l.groups {
+		seen[keyOf(g)] = true
+	}
+	return len(seen)
 }
 
 // keyOf is the key of a group in maps.
