@@ -105,7 +105,7 @@ func (c *Client) Aggregate(ctx context.Context, q *store.Query, fn func(*store.G
 
 // Samples implements store.Querier.
 func (c *Client) Samples(ctx context.Context, id tcp.ID, from, to time.Time, fn func(*store.Sample) error) (*store.Answer, error) {
-	return columns(c, ctx, "/api/v1/connections/"+id.String()+"/samples", api.RangeValues(from, to), store.SampleColumns(), fn)
+	return columns(ctx, c, "/api/v1/connections/"+id.String()+"/samples", api.RangeValues(from, to), store.SampleColumns(), fn)
 }
 
 // Events implements store.Querier.
@@ -114,10 +114,10 @@ func (c *Client) Events(ctx context.Context, from, to time.Time, types []string,
 	if len(types) > 0 {
 		v.Set("types", strings.Join(types, ","))
 	}
-	return columns(c, ctx, "/api/v1/history/events", v, store.EventColumns(), fn)
+	return columns(ctx, c, "/api/v1/history/events", v, store.EventColumns(), fn)
 }
 
-func columns[T any](c *Client, ctx context.Context, path string, v url.Values, cols []store.Column[T], fn func(*T) error) (*store.Answer, error) {
+func columns[T any](ctx context.Context, c *Client, path string, v url.Values, cols []store.Column[T], fn func(*T) error) (*store.Answer, error) {
 	return c.rows(ctx, path, v, func(row []byte) error {
 		var out T
 		if err := api.ReadColumns(cols, row, &out); err != nil {

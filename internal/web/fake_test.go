@@ -235,8 +235,11 @@ func start(t *testing.T, cfg Config) *fixture {
 	return &fixture{t, s, hs.URL}
 }
 
+// reply is an answer that is closed when the test ends.
+type reply struct{ *http.Response }
+
 // request makes a request with the token; change may alter it.
-func (f *fixture) request(method, path, body string, change func(*http.Request)) *http.Response {
+func (f *fixture) request(method, path, body string, change func(*http.Request)) reply {
 	f.t.Helper()
 	r, err := http.NewRequestWithContext(f.t.Context(), method, f.url+path, strings.NewReader(body))
 	if err != nil {
@@ -255,7 +258,7 @@ func (f *fixture) request(method, path, body string, change func(*http.Request))
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	return reply{resp}
 }
 
 // get reads a whole answer.
@@ -264,7 +267,7 @@ func (f *fixture) get(path string) (int, string) {
 	return f.body(f.request(http.MethodGet, path, "", nil))
 }
 
-func (f *fixture) body(resp *http.Response) (int, string) {
+func (f *fixture) body(resp reply) (int, string) {
 	f.t.Helper()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil && !errors.Is(err, io.EOF) {

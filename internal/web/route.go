@@ -202,6 +202,7 @@ func (s *Server) admit(w *response, r *http.Request, rt *route, now time.Time) (
 		p := api.NewProblem(http.StatusTooManyRequests, api.ProblemLimit, "too many wrong tokens came from this address: wait a minute")
 		p.RetryAfter = int(failureWindow / time.Second)
 		return false, p
+	default:
 	}
 	if rt.page && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		return true, s.welcome(w, r, now)

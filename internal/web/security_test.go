@@ -94,7 +94,7 @@ func TestLaunch(t *testing.T) {
 	}
 	resp := f.request("GET", launch, "", withoutToken)
 	f.body(resp)
-	if resp.StatusCode != 303 || resp.Header.Get("Location") != "/" || len(resp.Cookies()) != 1 {
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || len(resp.Cookies()) != 1 {
 		t.Fatalf("%d to %s with %v", resp.StatusCode, resp.Header.Get("Location"), resp.Cookies())
 	}
 	cookie := resp.Cookies()[0]
@@ -128,7 +128,7 @@ func TestLaunch(t *testing.T) {
 		t.Error("a launch code that is too old was accepted")
 	}
 	w := newRecorder()
-	r, _ := http.NewRequestWithContext(t.Context(), "GET", "http://localhost/", nil)
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil)
 	g.login(w, r, now)
 	value := (&http.Response{Header: w.header}).Cookies()[0].Value
 	if !g.isSession(value, now.Add(time.Hour)) || g.isSession(value, now.Add(time.Hour+DefaultLimits().Session+time.Minute)) {
@@ -233,7 +233,7 @@ func TestLogCannotBeForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://localhost/api/v1/history", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/api/v1/history", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

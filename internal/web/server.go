@@ -87,16 +87,26 @@ func New(cfg Config) (*Server, error) {
 func (l Limits) orDefault() Limits {
 	d := DefaultLimits()
 	for _, p := range []struct{ given, usual *int }{
-		{&l.Streams, &d.Streams}, {&l.Queries, &d.Queries}, {&l.Rows, &d.Rows}, {&l.MaxRows, &d.MaxRows},
-		{&l.Replay, &d.Replay}, {&l.Failures, &d.Failures}, {&l.Sessions, &d.Sessions},
+		{&l.Streams, &d.Streams},
+		{&l.Queries, &d.Queries},
+		{&l.Rows, &d.Rows},
+		{&l.MaxRows, &d.MaxRows},
+		{&l.Replay, &d.Replay},
+		{&l.Failures, &d.Failures},
+		{&l.Sessions, &d.Sessions},
 	} {
 		if *p.given <= 0 {
 			*p.given = *p.usual
 		}
 	}
 	for _, p := range []struct{ given, usual *time.Duration }{
-		{&l.QueryWait, &d.QueryWait}, {&l.QueryTime, &d.QueryTime}, {&l.Write, &d.Write}, {&l.Heartbeat, &d.Heartbeat},
-		{&l.Tick, &d.Tick}, {&l.Launch, &d.Launch}, {&l.Session, &d.Session},
+		{&l.QueryWait, &d.QueryWait},
+		{&l.QueryTime, &d.QueryTime},
+		{&l.Write, &d.Write},
+		{&l.Heartbeat, &d.Heartbeat},
+		{&l.Tick, &d.Tick},
+		{&l.Launch, &d.Launch},
+		{&l.Session, &d.Session},
 	} {
 		if *p.given <= 0 {
 			*p.given = *p.usual

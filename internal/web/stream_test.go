@@ -21,7 +21,7 @@ const patience = time.Minute
 // follower reads a stream.
 type follower struct {
 	t    *testing.T
-	resp *http.Response
+	resp reply
 	r    *bufio.Reader
 	id   string
 }
@@ -38,7 +38,9 @@ func (f *fixture) follow(path, last string) *follower {
 	})
 	fo := &follower{f.t, resp, bufio.NewReader(resp.Body), ""}
 	if resp.StatusCode == http.StatusOK {
-		fo.block() // hello
+		if _, _, err := fo.block(); err != nil { // hello
+			f.t.Fatal(err)
+		}
 	}
 	return fo
 }
@@ -187,7 +189,7 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Fatal("a stream whose reader left keeps its place")
 		}
 	}
-	if s := f.follow("/api/v1/events", ""); s.resp.StatusCode != 200 {
+	if s := f.follow("/api/v1/events", ""); s.resp.StatusCode != http.StatusOK {
 		t.Errorf("a place that is free: %d", s.resp.StatusCode)
 	}
 }

@@ -216,7 +216,7 @@ func TestHistory(t *testing.T) {
 }
 
 func TestHistoryFails(t *testing.T) {
-	st := &fakeStore{records: testRecords(2000)}
+	st := &fakeStore{records: testRecords(300)}
 	f := start(t, testConfig(newFakeView(), st))
 	for err, want := range map[error]int{
 		fmt.Errorf("scanning: %w", store.ErrMemory):  422,
@@ -231,7 +231,7 @@ func TestHistoryFails(t *testing.T) {
 		}
 	}
 	// After rows were sent, the error is the end of the answer.
-	st.fail, st.failAfter = fmt.Errorf("scanning: %w", store.ErrMemory), 2000
+	st.fail, st.failAfter = fmt.Errorf("scanning: %w", store.ErrMemory), 300
 	_, body := f.get("/api/v1/history?format=ndjson&limit=0")
 	lines := strings.Split(strings.TrimSpace(body), "\n")
 	end, ok, err := api.ReadEnd([]byte(lines[len(lines)-1]))
@@ -413,7 +413,7 @@ func TestQueriesAreBounded(t *testing.T) {
 	done := make(chan int, 2)
 	for range 2 {
 		go func() {
-			r, _ := http.NewRequestWithContext(t.Context(), "GET", f.url+"/api/v1/history", nil)
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/api/v1/history", nil)
 			r.Header.Set("Authorization", "Bearer "+testToken)
 			resp, err := http.DefaultClient.Do(r)
 			if err != nil {
@@ -454,7 +454,7 @@ func FuzzQuery(f *testing.F) {
 	paths := []string{"/api/v1/connections", "/api/v1/history", "/api/v1/peaks", "/api/v1/top", "/api/v1/heatmap", "/api/v1/history/events", "/api/v1/marks", "/readyz", "/", "/api/v1/connections/" + tcp.ID(1).String()}
 	f.Fuzz(func(t *testing.T, query string) {
 		for _, path := range paths {
-			r, err := http.NewRequestWithContext(t.Context(), "GET", "http://localhost"+path, nil)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
