@@ -43,8 +43,8 @@ build: ## build bin/viewtcp, one static binary
 	$(BUILD) -o bin/viewtcp ./cmd/viewtcp
 
 .PHONY: run
-run: build ## show the TCP connections of this machine: viewtcp list $(ARGS)
-	bin/viewtcp list $(ARGS)
+run: build ## start the daemon: collect, keep history, answer on 127.0.0.1:9293: viewtcp serve $(ARGS)
+	exec bin/viewtcp serve $(ARGS)
 
 .PHONY: test
 test: ## vet and test everything; with -race where CI is set

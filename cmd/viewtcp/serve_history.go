@@ -54,12 +54,11 @@ const (
 	localAgent = "local"
 	// historyBuffer is how many events wait for historyEvery at most.
 	historyBuffer = 1 << 17
-	// historyEvery is how often events are read and rows made of them.
-	historyEvery = 200 * time.Millisecond
-	// appendEvery is how long rows wait for others, so that few batches are
-	// synced; appendRows is how many do not wait.
-	appendEvery = 600 * time.Millisecond
-	appendRows  = 4096
+	// historyEvery is how often events are read, and rows made of them and
+	// appended: each time a batch is synced.
+	historyEvery = 500 * time.Millisecond
+	// keepRows is how large a batch may be to be used again.
+	keepRows = 16384
 	// appendRetry is the time between two attempts to append a batch.
 	appendRetry = time.Second
 	// outgoing is how many batches may wait for the writer: one, and the rests of
@@ -145,13 +144,14 @@ type rowMaker struct {
 	sub     tcp.Subscription
 	seen    *tcp.Snapshot
 	events  []tcp.Event
+	// over has ended, so that nothing is waited for.
+	over context.Context //nolint:containedctx // see above
 	// baselines are the last rows of the connections that were open when
 	// observation ended, which was at alive.
 	baselines []store.Record
 	alive     int64
 	usage     []store.Usage
 	spare     []*store.Batch
-	taken     time.Time
 	inFlight  int
 }
 
@@ -159,6 +159,9 @@ func (h *history) makeRows() {
 	defer close(h.done)
 	defer close(h.out)
 	m := &rowMaker{h: h, spare: []*store.Batch{new(store.Batch)}}
+	var end context.CancelFunc
+	m.over, end = context.WithCancel(context.Background())
+	end()
 	last, alive, _ := h.engine.LastBatch(localAgent)
 	m.epoch, m.alive, m.baselines = last.Epoch, alive, h.openConns()
 	ticker := time.NewTicker(historyEvery)
@@ -238,11 +241,9 @@ func (m *rowMaker) lastRows() (all []store.Record) {
 
 // read takes the events that wait.
 func (m *rowMaker) read() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
 	clear(m.events)
 	// The error says that there are no more, now or ever.
-	m.events, _ = m.sub.Next(ctx, m.events[:0])
+	m.events, _ = m.sub.Next(m.over, m.events[:0])
 }
 
 // start begins to make rows, after the first pass.
@@ -304,9 +305,8 @@ func (m *rowMaker) step() {
 			m.builder.Snapshot(s)
 		}
 	}
-	now := time.Now()
-	if m.inFlight == 0 && (now.Sub(m.taken) >= appendEvery || m.pending() >= appendRows) {
-		m.take(now)
+	if m.inFlight == 0 {
+		m.take()
 	}
 	m.h.counts.pending.Store(uint64(m.pending()))
 }
@@ -319,8 +319,7 @@ func (m *rowMaker) pending() (n int) {
 }
 
 // take hands the rows that wait to the writer.
-func (m *rowMaker) take(now time.Time) {
-	m.taken = now
+func (m *rowMaker) take() {
 	b := new(store.Batch)
 	if n := len(m.spare); n > 0 {
 		b, m.spare = m.spare[n-1], m.spare[:n-1]
@@ -343,7 +342,7 @@ func (m *rowMaker) take(now time.Time) {
 func (m *rowMaker) recycle(b *store.Batch) {
 	m.inFlight--
 	// A large one is rare, and would be held for ever.
-	if len(m.spare) == 0 && cap(b.Records) <= 4*appendRows && cap(b.Samples) <= 4*appendRows {
+	if len(m.spare) == 0 && cap(b.Records) <= keepRows && cap(b.Samples) <= keepRows {
 		m.spare = append(m.spare, b)
 	}
 }
@@ -359,7 +358,7 @@ func (m *rowMaker) finish() {
 	for m.inFlight >= outgoing {
 		m.recycle(<-m.h.back)
 	}
-	m.take(time.Now())
+	m.take()
 }
 
 func (m *rowMaker) end() {
@@ -383,7 +382,7 @@ func (m *rowMaker) end() {
 		for m.inFlight >= outgoing {
 			m.recycle(<-m.h.back)
 		}
-		m.take(time.Now())
+		m.take()
 	}
 }
 

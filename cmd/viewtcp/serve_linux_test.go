@@ -488,18 +488,14 @@ func TestServeSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until(t, "that history waits", func() bool { return p.said("history cannot be written, rows wait") })
-	p.signal(t, syscall.SIGINT)
-	for p.cmd.ProcessState == nil {
-		waitABit()
-		if err := p.cmd.Process.Signal(syscall.SIGINT); errors.Is(err, os.ErrProcessDone) {
-			break
-		}
+	for running := true; running; {
 		select {
 		case <-p.done:
+			running = false
 		default:
-			continue
+			_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have ended
+			waitABit()
 		}
-		break
 	}
 	r := p.wait(t)
 	if r.code != exitInterrupted || !strings.Contains(r.stderr, "a second signal: ending at once") {
