@@ -317,4 +317,3 @@ func compareFirst(x, y *store.Group) int {
 	}
 	return cmp.Compare(y.Values[0], x.Values[0])
 }
-

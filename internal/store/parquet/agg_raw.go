@@ -99,6 +99,9 @@ type picked struct {
 
 func (r *rawScan) chunk(i int, rows *chunkRows) error {
 	p := &picked{chunkRows: rows}
+	if no, err := rows.lacks(r.x.test); no || err != nil {
+		return err
+	}
 	times, err := rows.col(atTime)
 	if err != nil {
 		return err

@@ -54,6 +54,8 @@ type segmentInfo struct {
 	To     uint64 `json:"to"`
 	// Footer is the CRC-32C of the last footerBytes bytes of the file.
 	Footer uint32 `json:"footer"`
+	// Blooms are the CRC-32C of the bloom filters.
+	Blooms []uint32 `json:"blooms,omitempty"`
 	// replaces is known while a manifest is built again only.
 	replaces []uint64
 }

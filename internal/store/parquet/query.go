@@ -1,11 +1,8 @@
 package parquet
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -44,57 +41,6 @@ type covering struct {
 // covers reports whether a segment may have rows that cover a part of the range.
 func (s span) covers(g *segmentInfo) bool {
 	return g.Last >= s.from && (g.Cover == 0 || g.Cover < s.to)
-}
-
-// eachCovering calls fn for the rows of connections that cover a part of a range
-// and meet the filter.
-func (m *moment) eachCovering(ctx context.Context, q *store.Query, s span, columns []bool, a *store.Answer, fn func(c *covering) error) error {
-	visit := func(tail bool) func(r *store.Record) error {
-		return func(r *store.Record) error {
-			c := covering{rec: *r, from: coverOf(r), tail: tail}
-			if r.Conn == nil || r.Time < s.from && !tail || c.from >= s.to || tail && r.Time >= s.to {
-				return nil
-			}
-			if q.Filter != nil && !q.Filter.Match(r.Conn) {
-				return nil
-			}
-			return fn(&c)
-		}
-	}
-	all := span{math.MinInt64, math.MaxInt64}
-	cols := store.RecordColumns()
-	for i := range m.view.segments {
-		g := &m.view.segments[i]
-		if g.Table != store.Connections.String() {
-			continue
-		}
-		if a.Retained == 0 || g.First < a.Retained {
-			a.Retained = g.First
-		}
-		if !s.covers(g) {
-			a.Pruned++
-			continue
-		}
-		a.Segments++
-		err := m.withSegment(g, func(f *segmentFile) error {
-			return eachRow(ctx, f, cols, columns, all, a, visit(false))
-		})
-		if err := m.damage(g, err, s, a); err != nil {
-			return err
-		}
-	}
-	for _, b := range m.view.unsealed {
-		if bl := b.blocks[0]; bl != nil {
-			if err := eachRow(ctx, blockSource{[]block{*bl}}, cols, columns, all, a, visit(false)); err != nil {
-				return err
-			}
-		}
-	}
-	tails, err := m.tails()
-	if err != nil || tails == nil {
-		return err
-	}
-	return eachRow(ctx, blockSource{[]block{*tails}}, cols, columns, all, a, visit(true))
 }
 
 // tails returns the last rows of the connections that are open; nil if there are
@@ -159,74 +105,6 @@ func counterOf(f *tcp.Field) int {
 		}
 	}
 	return -1
-}
-
-func (q *querier) connections(ctx context.Context, query *store.Query, fn func(*store.Record) error) (*store.Answer, error) {
-	a := &store.Answer{Resolution: store.Raw}
-	if err := check(query); err != nil {
-		return a, err
-	}
-	s := spanOf(query.From, query.To)
-	m, err := q.take(s.uses)
-	if err != nil {
-		return a, err
-	}
-	defer m.release()
-	if err := m.gaps(ctx, s, a); err != nil {
-		return a, err
-	}
-	merged := make(map[tcp.ID]*mergedConn)
-	var order []*mergedConn
-	memory := budget(query)
-	fields := query.Fields
-	if query.OrderBy != nil && fields != nil {
-		fields = append(slices.Clone(fields), query.OrderBy)
-	}
-	columns := projection(&store.Query{Fields: fields, Filter: query.Filter})
-	err = m.eachCovering(ctx, query, s, columns, a, func(c *covering) error {
-		x := merged[c.rec.Conn.ID]
-		if x == nil || c.rec.Conn.ID == 0 {
-			if memory -= connBytes; memory < 0 {
-				return refuse(query, "connections")
-			}
-			x = &mergedConn{from: math.MaxInt64}
-			merged[c.rec.Conn.ID] = x
-			order = append(order, x)
-		}
-		x.add(c, s)
-		return nil
-	})
-	sortGaps(a)
-	if err != nil {
-		return a, err
-	}
-	for _, x := range order {
-		x.finish(s)
-	}
-	slices.SortFunc(order, func(x, y *mergedConn) int { return compareConns(query, x, y) })
-	if query.Limit > 0 && len(order) > query.Limit {
-		order = order[:query.Limit]
-	}
-	for _, x := range order {
-		if err := fn(&x.rec); err != nil {
-			return a, err
-		}
-	}
-	return a, nil
-}
-
-// compareConns orders the connections of an answer.
-func compareConns(q *store.Query, x, y *mergedConn) int {
-	n := cmp.Compare(y.from, x.from)
-	if q.OrderBy != nil {
-		a, b := x.rec.Conn, y.rec.Conn
-		if n = q.OrderBy.Compare(a, b); q.Reverse && q.OrderBy.Known(a) && q.OrderBy.Known(b) {
-			n = -n // what is unknown stays last
-		}
-	} else if q.Reverse {
-		n = -n
-	}
-	return cmp.Or(n, cmp.Compare(y.from, x.from), cmp.Compare(x.rec.Conn.ID, y.rec.Conn.ID))
 }
 
 const (

@@ -21,13 +21,15 @@ type rowFilter struct {
 	// conn are the columns that a connection needs for the whole filter, nil is
 	// all.
 	conn []bool
+	// must is what rows have that meet the filter.
+	must []mustHave
 }
 
 func compileFilter(f *filter.Filter) *rowFilter {
 	if f == nil || f.MatchesAll() {
 		return nil
 	}
-	c := &rowFilter{conn: columnsOfFields(nil, f)}
+	c := &rowFilter{conn: columnsOfFields(nil, f), must: mustHaves(f.Node())}
 	c.test = c.compile(f.Node())
 	return c
 }

@@ -30,6 +30,17 @@ type chunkRows struct {
 	cols  []*vec // by place in the table
 	idle  *vecPool
 	tails bool
+	// info is the segment that the rows are of, nil for those of the log.
+	info *segmentInfo
+}
+
+// lacks reports whether no row can meet a filter, without reading any.
+func (r *chunkRows) lacks(f *rowFilter) (bool, error) {
+	s, ok := r.src.(*segmentFile)
+	if f == nil || !ok {
+		return false, nil
+	}
+	return s.lacks(r.info, f.must)
 }
 
 // col returns the column at a place of the table. Nobody may change it.
@@ -155,7 +166,7 @@ func (m *moment) withChunk(ctx context.Context, t store.Table, c *chunk, pool *v
 		return fn(r)
 	}
 	return m.withSegment(c.info, func(f *segmentFile) error {
-		r.src, r.n = f, int(f.footer.Rows)
+		r.src, r.n, r.info = f, int(f.footer.Rows), c.info
 		return fn(r)
 	})
 }

@@ -100,12 +100,12 @@ func (r *Reader) take(use func(*segmentInfo) bool) (*moment, error) {
 
 var errChanged = errors.New("manifest was replaced while the log was read")
 
-func (r *Reader) look(use func(*segmentInfo) bool) (m *moment, err error) {
+func (r *Reader) look(use func(*segmentInfo) bool) (_ *moment, err error) {
 	manifest, err := r.manifest()
 	if err != nil {
 		return nil, err
 	}
-	m = &moment{fs: r.fs, files: make(map[uint64]file), report: func(*segmentInfo, error) {}}
+	m := &moment{fs: r.fs, files: make(map[uint64]file), report: func(*segmentInfo, error) {}}
 	m.release = func() {
 		for _, f := range m.files {
 			_ = f.Close() // only read

@@ -535,6 +535,9 @@ func (e *Engine) openInfo(s segmentInfo) (*segmentFile, segmentInfo, error) {
 	}
 	s.Rows, s.Bytes, s.First, s.Last = sf.footer.Rows, size, sf.footer.First, sf.footer.Last
 	s.Start, s.Cover, s.From, s.To = sf.footer.Start, sf.footer.Cover, sf.footer.From, sf.footer.To
+	if s.Blooms, err = sf.bloomSums(); err != nil {
+		return nil, s, err
+	}
 	s.Footer, err = footerChecksum(f, size)
 	return sf, s, err
 }

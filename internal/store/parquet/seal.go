@@ -358,6 +358,9 @@ func (e *Engine) readBack(f file, ft *footer, info *segmentInfo) error {
 	}
 	info.Rows, info.Bytes, info.First, info.Last = ft.Rows, size, ft.First, ft.Last
 	info.Start, info.Cover = ft.Start, ft.Cover
+	if info.Blooms, err = s.bloomSums(); err != nil {
+		return err
+	}
 	info.Footer, err = footerChecksum(f, size)
 	return err
 }
