@@ -182,36 +182,11 @@ func (s *series) summary(q *store.Query) string {
 		time.Unix(0, from).In(q.From.Location()).Format(layout), humanNumber(s.number, last, true))
 }
 
-// stretch makes values as wide as there is room: neighbours together if there are
-// too many, else each as often as all fit.
-func stretch(values []float64, room int) (columns []float64, per int) {
-	columns, per = chart.Shrink(values, room)
-	if len(columns) == 0 {
-		return columns, per
-	}
-	times := max(room/len(columns), 1)
-	if times == 1 {
-		return columns, per
-	}
-	wide := make([]float64, 0, times*len(columns))
-	for _, v := range columns {
-		for range times {
-			wide = append(wide, v)
-		}
-	}
-	return wide, per
-}
-
-// axis is the line of times below a chart of so many columns, per pieces in each
-// column that is not repeated.
-func axis(q *store.Query, values, columns, per int) string {
+// axis is the line of times below a chart of so many columns.
+func axis(q *store.Query, columns int) string {
 	grid := gridOf(q)
-	// The last column may be of fewer pieces than the others.
-	shrunk := (values + per - 1) / per
-	zone := q.From.Location()
-	from := time.Unix(0, grid.first).In(zone)
-	to := time.Unix(0, grid.first+grid.every*int64(shrunk*per)).In(zone)
-	return chart.Axis(from, to, columns)
+	return chart.Axis(time.Unix(0, grid.first).In(q.From.Location()),
+		time.Unix(0, grid.first+grid.every*int64(grid.n)).In(q.From.Location()), columns)
 }
 
 // labelWidth is the room for the scale beside an area.
@@ -222,10 +197,10 @@ func appendArea(b []byte, q *store.Query, s series, width int, color string) []b
 	if s.group != "" {
 		title = s.group + "  " + title
 	}
-	columns, per := stretch(s.values, width-labelWidth-2)
+	columns, per := chart.Fit(s.values, width-labelWidth-2)
 	title += "  " + s.summary(q)
 	if per > 1 {
-		title += fmt.Sprintf("; a column is the largest of %d pieces", per)
+		title += fmt.Sprintf("; a column is the largest of up to %d pieces", per)
 	}
 	b = append(append(b, output.Cut(title, width)...), '\n')
 	top := chart.Largest(columns)
@@ -241,7 +216,7 @@ func appendArea(b []byte, q *store.Query, s series, width int, color string) []b
 		b = append(b, painted(color, strings.TrimRight(line, " "))...)
 		b = append(b, '\n')
 	}
-	if line := axis(q, len(s.values), len(columns), per); line != "" {
+	if line := axis(q, len(columns)); line != "" {
 		b = append(append(b, strings.Repeat(" ", labelWidth+1)...), line...)
 		b = append(b, '\n')
 	}
@@ -284,7 +259,7 @@ func appendSparks(b []byte, q *store.Query, all []series, width int, color strin
 	for i, s := range all {
 		group, number, _ := strings.Cut(names[i], "\x00")
 		var values []float64
-		values, per = stretch(s.values, room)
+		values, per = chart.Fit(s.values, room)
 		columns = len(values)
 		line := padded(group, groupWidth) + " " + padded(number, numberWidth) + "  "
 		b = append(b, line...)
@@ -294,12 +269,14 @@ func appendSparks(b []byte, q *store.Query, all []series, width int, color strin
 		}
 		b = append(b, '\n')
 	}
-	if line := axis(q, len(all[0].values), columns, per); line != "" {
+	if line := axis(q, columns); line != "" {
 		b = append(append(b, strings.Repeat(" ", left)...), line...)
 		b = append(b, '\n')
 	}
 	if per > 1 {
-		b = fmt.Appendf(b, "%sa column is the largest of %d pieces\n", strings.Repeat(" ", left), per)
+		note := fmt.Sprintf("a column is the largest of up to %d pieces", per)
+		b = append(b, strings.Repeat(" ", min(left, max(width-output.Width(note), 0)))...)
+		b = append(append(b, output.Cut(note, width)...), '\n')
 	}
 	return b
 }

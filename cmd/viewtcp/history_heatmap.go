@@ -286,12 +286,12 @@ func (m *heatmap) draw(rows []heatRow, room int, color bool) []byte {
 	columns, per := 0, 1
 	for _, r := range rows {
 		var values []float64
-		values, per = stretch(r.values, room)
+		values, per = chart.Fit(r.values, room)
 		columns = len(values)
 		b = append(append(b, padded(r.label, left)...), ' ')
 		b = append(appendHeat(b, values, top, color), '\n')
 	}
-	if line := axis(q, len(rows[0].values), columns, per); line != "" {
+	if line := axis(q, columns); line != "" {
 		b = append(append(b, strings.Repeat(" ", left+1)...), line...)
 		b = append(b, '\n')
 	}
@@ -336,7 +336,7 @@ func (m *heatmap) legend(b []byte, top float64, per int, color bool) []byte {
 	}
 	b = append(b, "  blank: unknown"...)
 	if per > 1 {
-		b = fmt.Appendf(b, "; a column is the largest of %d", per)
+		b = fmt.Appendf(b, "; a column is the largest of up to %d", per)
 	}
 	return b
 }

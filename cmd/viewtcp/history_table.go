@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func (l *groupList) table(before map[string]*store.Group) *output.Grid {
 			drop, dropAt = 0, 2
 		}
 		grid.Columns = append(grid.Columns, output.GridColumn{Head: headOf(a), Right: true, Drop: drop})
-		if a.Func == store.MaxOpen {
+		if a.Func == store.MaxOpen && l.hasMoments() {
 			grid.Columns = append(grid.Columns, output.GridColumn{Head: "AT", Drop: dropAt})
 		}
 		if x.h.compare {
@@ -63,6 +64,12 @@ func (l *groupList) table(before map[string]*store.Group) *output.Grid {
 	return grid
 }
 
+// hasMoments reports whether it is known of any peak when it was. Of those that
+// were measured in the meantime only the interval is.
+func (l *groupList) hasMoments() bool {
+	return slices.ContainsFunc(l.groups, func(g *store.Group) bool { return g.At != 0 })
+}
+
 func (l *groupList) cells(g, before *store.Group) []string {
 	x := l.x
 	var cells []string
@@ -72,7 +79,7 @@ func (l *groupList) cells(g, before *store.Group) []string {
 	cells = append(cells, labels(g, len(x.q.GroupBy))...)
 	for i, a := range x.q.Aggregates {
 		cells = append(cells, humanNumber(a, g.Values[i], g.Known[i]))
-		if a.Func == store.MaxOpen {
+		if a.Func == store.MaxOpen && l.hasMoments() {
 			at := output.Unknown
 			if g.At != 0 {
 				at = momentText(x.local(g.At))

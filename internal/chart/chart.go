@@ -100,26 +100,30 @@ func Shade(v float64, level int) rune {
 	return shades[min(max(level, 0), HeatLevels)]
 }
 
-// Shrink takes neighbours together, as few as makes at most width of them: the
-// largest of each, so that no peak vanishes. per is how many became one.
-func Shrink(values []float64, width int) (shrunk []float64, per int) {
-	if width <= 0 {
+// widest is how many columns one value takes at most.
+const widest = 12
+
+// Fit spreads values over at most width columns: each over several where there are
+// few, neighbours together where there are many, and then the largest of each, so
+// that no peak vanishes. per is how many a column stands for at most.
+func Fit(values []float64, width int) (columns []float64, per int) {
+	n := len(values)
+	if n == 0 || width <= 0 {
 		return nil, 1
 	}
-	per = max((len(values)+width-1)/width, 1)
-	if per == 1 {
-		return values, 1
-	}
-	for from := 0; from < len(values); from += per {
-		m := math.NaN()
-		for _, v := range values[from:min(from+per, len(values))] {
-			if math.IsNaN(m) || v > m {
-				m = v
+	columns = make([]float64, min(width, n*widest))
+	w := len(columns)
+	for i := range columns {
+		first := i * n / w
+		last := max((i+1)*n/w, first+1)
+		columns[i] = math.NaN()
+		for _, v := range values[first:last] {
+			if math.IsNaN(columns[i]) || v > columns[i] {
+				columns[i] = v
 			}
 		}
-		shrunk = append(shrunk, m)
 	}
-	return shrunk, per
+	return columns, (n + w - 1) / w
 }
 
 // Largest is the largest of the known values, 0 if there is none above.

@@ -69,13 +69,34 @@ func TestHeat(t *testing.T) {
 	}
 }
 
-func TestShrink(t *testing.T) {
-	got, per := Shrink([]float64{1, 5, nan, 2, nan, nan, 3}, 4)
-	if per != 2 || len(got) != 4 || got[0] != 5 || got[1] != 2 || !math.IsNaN(got[2]) || got[3] != 3 {
-		t.Errorf("got %v, %d each", got, per)
+func TestFit(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		width  int
+		want   string // as a sparkline of eighths
+		per    int
+	}{
+		{[]float64{1, 5, nan, 2, nan, nan, 3}, 4, "▂▆▃▄", 2},
+		{[]float64{1, 2, 3, 4, 5, 6, 7}, 7, "▂▃▄▅▆▇█", 1},
+		{[]float64{1, 2, 3, 4, 5, 6, 7}, 6, "▂▃▄▅▆█", 2},
+		{[]float64{2, 7}, 7, "▃▃▃▃███", 1},
+		{[]float64{7}, 100, "████████████", 1},
+		{nil, 10, "", 1},
+		{[]float64{1}, 0, "", 1},
+	} {
+		got, per := Fit(tt.values, tt.width)
+		if s := Spark(got, 7); s != tt.want || per != tt.per {
+			t.Errorf("%v in %d columns: %q, %d each, want %q, %d", tt.values, tt.width, s, per, tt.want, tt.per)
+		}
 	}
-	if got, per := Shrink([]float64{1, 2}, 2); per != 1 || len(got) != 2 {
-		t.Errorf("what fits became %v, %d each", got, per)
+	// The largest survives any width.
+	values := make([]float64, 1000)
+	values[617] = 9
+	for width := 1; width < 1100; width++ {
+		got, _ := Fit(values, width)
+		if Largest(got) != 9 || len(got) != width {
+			t.Fatalf("%d columns, the largest %v", len(got), Largest(got))
+		}
 	}
 }
 
