@@ -109,9 +109,9 @@ type eventReader struct {
 	rows  *api.RowWriter
 	match func(*tcp.Conn) bool
 	types [16]bool
-	// at is the place of the event that comes next, told the last that was told.
-	at, told uint64
-	data     []byte
+	// at is the place of the event that comes next.
+	at   uint64
+	data []byte
 }
 
 // run writes events until the reader or the server has had enough.
@@ -141,20 +141,24 @@ func (e *eventReader) run(r *request) error {
 		if err := e.out.send(); err != nil {
 			return err
 		}
+		// Events that this reader does not want are no sign of life.
+		silent := time.Since(e.out.last)
+		if silent >= e.s.cfg.Limits.Heartbeat {
+			if err := e.out.beat(hub.id(e.at)); err != nil {
+				return err
+			}
+			silent = 0
+		}
 		if len(events) > 0 {
 			continue
 		}
 		if news == nil {
 			return errClosing // the tracker has ended
 		}
-		beat.Reset(e.s.cfg.Limits.Heartbeat)
+		beat.Reset(e.s.cfg.Limits.Heartbeat - silent)
 		select {
 		case <-news:
 		case <-beat.C:
-			e.told = e.at
-			if err := e.out.beat(hub.id(e.at)); err != nil {
-				return err
-			}
 		case <-r.Context().Done():
 			return r.Context().Err()
 		case <-e.s.done.Done():

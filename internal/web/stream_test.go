@@ -156,6 +156,31 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// TestHeartbeatAmongOthers checks that events which a reader does not want are no
+// sign of life to it, and that it knows where it is all the same.
+func TestHeartbeatAmongOthers(t *testing.T) {
+	v := newFakeView()
+	f := start(t, testConfig(v, &fakeStore{}))
+	s := f.follow("/api/v1/events?filter=process+%3D%3D+nobody", "")
+	first := s.id
+	done := make(chan struct{})
+	defer func() { <-done }()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			v.emit(tcp.EventOpened, testConn(1, "a"))
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for s.id == first {
+		if name, data, err := s.block(); name != "" || data != "" || err != nil {
+			t.Fatalf("%q %q %v", name, data, err)
+		}
+	}
+}
+
 // TestStreamsEnd checks that Close ends streams, and that later ones are refused.
 func TestStreamsEnd(t *testing.T) {
 	f := start(t, testConfig(newFakeView(), &fakeStore{}))
