@@ -167,6 +167,13 @@ type RowReader struct {
 	nums  []uint64
 	texts []string
 	addrs []tcp.Addr
+	// follows guesses the column of a key by that of the one before, because rows
+	// look like each other; at is that of the last key.
+	follows []int
+	at      int
+	// known are texts that were read before: processes and hosts repeat, and a
+	// text need not be made again.
+	known map[string]string
 	// event and gap are what was read of an event so far.
 	event tcp.Event
 	gap   tcp.Gap
@@ -176,7 +183,10 @@ type RowReader struct {
 // NewRowReader returns a reader.
 func NewRowReader() *RowReader {
 	n := len(readColumns)
-	return &RowReader{given: make([]bool, n), nums: make([]uint64, n), texts: make([]string, n), addrs: make([]tcp.Addr, n)}
+	return &RowReader{
+		given: make([]bool, n), nums: make([]uint64, n), texts: make([]string, n), addrs: make([]tcp.Addr, n),
+		follows: make([]int, n), known: make(map[string]string),
+	}
 }
 
 // A readColumn is a key that a row may have, and what it changes. Their order is
@@ -344,16 +354,22 @@ func (r *RowReader) record() (*store.Record, error) {
 
 func (r *RowReader) scan(data []byte) error {
 	clear(r.given)
+	r.at = 0
 	r.event, r.gap = tcp.Event{}, tcp.Gap{}
 	r.flags.remnant, r.flags.sawReset, r.flags.ipv6 = false, false, false
 	return scanObject(data, r.member)
 }
 
 func (r *RowReader) member(key []byte, v value) error {
-	i, ok := columnByKey[string(key)]
-	if !ok {
-		return r.extra(string(key), v)
+	i := r.follows[r.at]
+	if readColumns[i].Name != string(key) {
+		var ok bool
+		if i, ok = columnByKey[string(key)]; !ok {
+			return r.extra(string(key), v)
+		}
+		r.follows[r.at] = i
 	}
+	r.at = i
 	if v.kind == valueNull {
 		return nil
 	}
@@ -363,7 +379,7 @@ func (r *RowReader) member(key []byte, v value) error {
 		if v.kind != valueString {
 			return fmt.Errorf("reading %s: %s is no string", key, v.raw)
 		}
-		r.texts[i] = string(v.raw)
+		r.texts[i] = r.text(v.raw)
 	case c.SetAddr != nil:
 		a, err := tcp.AddrOf(string(v.raw))
 		if err != nil {
@@ -379,6 +395,27 @@ func (r *RowReader) member(key []byte, v value) error {
 	}
 	r.given[i] = true
 	return nil
+}
+
+const (
+	// maxKnown bounds the texts that are remembered, knownLen their length.
+	maxKnown = 1 << 14
+	knownLen = 256
+)
+
+// text returns a text, the same one where it was read before.
+func (r *RowReader) text(raw []byte) string {
+	if s, ok := r.known[string(raw)]; ok {
+		return s
+	}
+	s := string(raw)
+	if len(raw) <= knownLen {
+		if len(r.known) >= maxKnown {
+			clear(r.known)
+		}
+		r.known[s] = s
+	}
+	return s
 }
 
 // extra takes the keys of viewers and of events.
@@ -429,29 +466,44 @@ func (r *RowReader) extra(key string, v value) (err error) {
 }
 
 func parseNum(kind tcp.Kind, v value) (uint64, error) {
-	s := string(v.raw)
 	switch kind {
 	case tcp.KindBool:
 		if v.kind != valueBool {
-			return 0, fmt.Errorf("%q is neither true nor false", s)
+			return 0, fmt.Errorf("%q is neither true nor false", v.raw)
 		}
-		if s == "true" {
+		if v.raw[0] == 't' {
 			return 1, nil
 		}
 		return 0, nil
 	case tcp.KindTime:
-		t, err := time.Parse(time.RFC3339Nano, s)
+		t, err := time.Parse(time.RFC3339Nano, string(v.raw))
 		if err != nil {
 			return 0, err
 		}
 		return uint64(t.UnixNano()), nil
 	case tcp.KindID:
-		id, ok := tcp.ParseID(s)
+		id, ok := tcp.ParseID(string(v.raw))
 		if !ok {
-			return 0, fmt.Errorf("%q is no id of a connection", s)
+			return 0, fmt.Errorf("%q is no id of a connection", v.raw)
 		}
 		return uint64(id), nil
 	default:
-		return strconv.ParseUint(s, 10, 64)
+		return parseUint(v.raw)
 	}
+}
+
+// parseUint is strconv.ParseUint, which would need a string.
+func parseUint(b []byte) (n uint64, err error) {
+	const most = 1<<64 - 1
+	if len(b) == 0 {
+		return 0, errSyntax
+	}
+	for _, c := range b {
+		d := uint64(c - '0')
+		if d > 9 || n > most/10 || n*10 > most-d {
+			return 0, fmt.Errorf("%q is no number of 64 bits", b)
+		}
+		n = n*10 + d
+	}
+	return n, nil
 }

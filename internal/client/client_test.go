@@ -342,13 +342,13 @@ func TestSameAnswers(t *testing.T) {
 
 // feeder drives a real tracker.
 type feeder struct {
-	t     *testing.T
+	t     testing.TB
 	mu    sync.Mutex
 	track *track.Tracker
 	now   tcp.Stamp
 }
 
-func newFeeder(t *testing.T) *feeder {
+func newFeeder(t testing.TB) *feeder {
 	t.Helper()
 	cfg := track.DefaultConfig()
 	cfg.IDs = tcp.NewIDs("boot")
