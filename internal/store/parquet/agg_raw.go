@@ -256,9 +256,11 @@ func (r *rawScan) add(p *picked) error {
 		default: // does not add up
 		}
 	}
-	multi, err := p.multi(end)
-	if err != nil {
-		return err
+	var multi func(row uint32) bool
+	if r.counts || x.gauges != nil {
+		if multi, err = p.multi(end); err != nil {
+			return err
+		}
 	}
 	var more []func() error
 	if r.counts {

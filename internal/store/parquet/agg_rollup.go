@@ -203,17 +203,23 @@ func (x *aggregation) rollUpChunk(t store.Table, g *grouper, number func([]strin
 	if err != nil {
 		return err
 	}
-	// known says whether counters were counted at all: where nothing moved by any
-	// of them, they were not.
-	var counters [len(rolled)]*vec
-	for i, c := range rolled {
-		if counters[i], err = r.col(placed(t, store.CounterField(c))); err != nil {
-			return err
-		}
-	}
-	closed, err := r.col(placed(t, "closed"))
+	// Where nothing moved and no segment was sent, nothing was counted.
+	counters := make([]*vec, len(x.q.Aggregates))
+	segments, err := r.col(placed(t, "segments_sent"))
 	if err != nil {
 		return err
+	}
+	for j := range x.q.Aggregates {
+		switch agg := &x.q.Aggregates[j]; agg.Func {
+		case store.Sum:
+			counters[j], err = r.col(placed(t, agg.Field.Name))
+		case store.Closed:
+			counters[j], err = r.col(placed(t, "closed"))
+		default:
+		}
+		if err != nil {
+			return err
+		}
 	}
 	var columns [len(distributionNames)][5]*vec
 	for which, ok := range x.wanted() {
@@ -228,37 +234,42 @@ func (x *aggregation) rollUpChunk(t store.Table, g *grouper, number func([]strin
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	last, lastCell := cellID{noCode, 0}, uint32(0)
+	cell := make([]uint32, len(sel)) // rows of a group and time lie together
+	last, lastCell := cellID{noCode, 0}, noCode
 	for i, row := range sel {
-		gid := gids[local[i]]
-		if gid == noCode {
-			continue
-		}
-		id := cellID{gid, x.bucket(int64(times.nums[row]))}
-		if id != last {
+		id := cellID{gids[local[i]], x.bucket(int64(times.nums[row]))}
+		switch {
+		case id.group == noCode:
+			cell[i] = noCode
+		case id == last:
+			cell[i] = lastCell
+		default:
 			if lastCell, err = x.cells.at1(id); err != nil {
 				return err
 			}
-			last = id
+			cell[i], last = lastCell, id
 		}
-		counted := false
-		for _, v := range counters {
-			counted = counted || v.nums[row] != 0
+	}
+	for j, v := range counters {
+		if v == nil {
+			continue
 		}
-		for j := range x.q.Aggregates {
-			switch agg := &x.q.Aggregates[j]; agg.Func {
-			case store.Closed:
-				x.cells.sums[j][lastCell] += closed.nums[row]
-			case store.Sum:
-				for k, c := range rolled {
-					if c == counterOf(agg.Field) {
-						x.cells.sums[j][lastCell] += counters[k].nums[row]
-						x.cells.known[j][lastCell] = x.cells.known[j][lastCell] || counted
-					}
-				}
-			default: // does not add up
+		sums, known := x.cells.sums[j], x.cells.known[j]
+		for i, row := range sel {
+			if c := cell[i]; c != noCode {
+				sums[c] += v.nums[row]
+				known[c] = known[c] || v.nums[row]|segments.nums[row] != 0
 			}
 		}
+	}
+	if x.dists == nil {
+		return nil
+	}
+	for i, row := range sel {
+		if cell[i] == noCode {
+			continue
+		}
+		id := x.cells.ids[cell[i]]
 		for which := range columns {
 			c := &columns[which]
 			if c[0] == nil || c[0].nums[row] == 0 {

@@ -55,6 +55,9 @@ type connScan struct {
 	mu     sync.Mutex
 	single []candidate
 	multi  []candidate
+	// worst, if not nil, is the last of as many connections as the limit asks for:
+	// what comes after it is not shown.
+	worst *candidate
 }
 
 // A candidate is a row of a connection that may be shown.
@@ -128,6 +131,12 @@ func (c *connScan) find(ctx context.Context, m *moment) error {
 }
 
 func (c *connScan) chunk(i int, r *chunkRows) error {
+	c.mu.Lock()
+	worst := c.worst
+	c.mu.Unlock()
+	if worst != nil && c.q.OrderBy == nil && !c.q.Reverse && r.info != nil && r.info.Last < worst.start {
+		return nil // all of it was opened before those that are shown
+	}
 	from, sel, err := pickRows(r, c.s, c.test)
 	if err != nil || len(sel) == 0 {
 		return err
@@ -161,6 +170,9 @@ func (c *connScan) chunk(i int, r *chunkRows) error {
 			x.key, x.known = key.nums[row], key.known[row]
 		case conn != nil:
 			x.read(c.q.OrderBy, conn(int(row)).Conn)
+		}
+		if worst != nil && c.compare(&x, worst) > 0 {
+			continue
 		}
 		single = append(single, x)
 	}
@@ -197,6 +209,8 @@ func (c *connScan) cut(limit int) {
 	slices.SortFunc(c.single, func(x, y candidate) int { return c.compare(&x, &y) })
 	clear(c.single[limit:])
 	c.single = c.single[:limit]
+	worst := c.single[limit-1]
+	c.worst = &worst
 }
 
 // A shown is a connection of the answer with its rows.

@@ -31,8 +31,13 @@ type options struct {
 	days    float64
 	dir     string
 	keep    bool
+	ask     bool
 	profile string
 	heap    string
+	// repeat is how often each query is asked, dashboard how long the last one is.
+	repeat    int
+	dashboard time.Duration
+	write     string
 }
 
 func main() {
@@ -48,15 +53,22 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	var o options
 	fl := flag.NewFlagSet("store", flag.ContinueOnError)
-	fl.IntVar(&o.rows, "rows", 10_000_000, "`records` to keep")
+	fl.IntVar(&o.rows, "rows", 100_000, "`records` to keep; the targets are of 10,000,000")
+	fl.IntVar(&o.repeat, "repeat", 3, "how `often` each query is asked")
+	fl.DurationVar(&o.dashboard, "dashboard", 3*time.Second, "for how `long` the dashboard is asked for")
+	fl.StringVar(&o.write, "w", "", "rewrite the section of the store in this `file`")
 	fl.IntVar(&o.batch, "batch", 1000, "records a batch, each synced")
-	fl.Float64Var(&o.days, "days", 90, "`days` that they are spread over")
+	fl.Float64Var(&o.days, "days", 0, "`days` that they are spread over; 0 is 90 for 10,000,000, and so on")
 	fl.StringVar(&o.dir, "dir", "", "data `directory`; a new one below the system's temporary one by default")
 	fl.BoolVar(&o.keep, "keep", false, "leave the data there")
+	fl.BoolVar(&o.ask, "ask", false, "only ask: the directory has as many records of an earlier run")
 	fl.StringVar(&o.heap, "memprofile", "", "write a profile of the memory in use at the end to this `file`")
 	fl.StringVar(&o.profile, "cpuprofile", "", "write a profile to this `file`")
 	if err := fl.Parse(args); err != nil {
 		return err
+	}
+	if o.days == 0 {
+		o.days = max(1, float64(o.rows)*90/10_000_000)
 	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "viewtcp-store-")
@@ -79,17 +91,22 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	return ingest(ctx, &o, out)
-}
-
-func ingest(ctx context.Context, o *options, out io.Writer) (err error) {
-	runtime.LockOSThread() // the generator's time is that of this thread
-	begin := time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
-	g := storetest.NewGenerator(1, o.rows, begin, o.days)
-	debug.FreeOSMemory()
-	before, _ := memory()
 	cfg := parquet.DefaultConfig()
 	cfg.Dir, cfg.SealAge, cfg.Retention = o.dir, 0, nil
+	if o.ask {
+		return ask25(ctx, &o, cfg, nil, out)
+	}
+	return ingest(ctx, &o, cfg, out)
+}
+
+// firstDay is when the records begin.
+var firstDay = time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
+
+func ingest(ctx context.Context, o *options, cfg parquet.Config, out io.Writer) (err error) {
+	runtime.LockOSThread() // the generator's time is that of this thread
+	g := storetest.NewGenerator(1, o.rows, firstDay, o.days)
+	debug.FreeOSMemory()
+	before, _ := memory()
 	var last int64
 	cfg.Now = func() time.Time { return time.Unix(0, last).UTC() }
 	e, err := parquet.Open(cfg)
@@ -147,7 +164,29 @@ func ingest(ctx context.Context, o *options, out io.Writer) (err error) {
 	fmt.Fprintf(out, "on disk        %.1f bytes a record\n", float64(size)/rows)
 	fmt.Fprintf(out, "memory         %.0f MB resident at most, %.0f MB at the end; %.0f MB of it before the engine was opened\n", float64(peak)/1e6, float64(after)/1e6, float64(before)/1e6)
 	fmt.Fprintf(out, "seals          %d, merges %d, failed %d, damage %d\n", s.Seals, s.Compactions, s.SealErrors, s.Damages)
-	return nil
+	lines := []line{{
+		"S1 ingest: processor, bytes on disk, resident memory",
+		fmt.Sprintf("%.2f µs a record, %.1f bytes a record, %.0f MB", float64(cpu.Nanoseconds())/1e3/rows, float64(size)/rows, float64(peak)/1e6),
+		"≤ 6 µs, ≤ 80 B, ≤ 150 MB",
+	}}
+	runtime.UnlockOSThread()
+	return ask25(ctx, o, cfg, lines, out)
+}
+
+// ask25 measures the queries of S2 to S5 on what was kept.
+func ask25(ctx context.Context, o *options, cfg parquet.Config, lines []line, out io.Writer) error {
+	e, err := parquet.Open(cfg)
+	if err != nil {
+		return err
+	}
+	more, err := queries(ctx, o, e, firstDay)
+	lines = append(lines, more...)
+	printLines(out, lines)
+	if err = errors.Join(err, e.Close()); err != nil || o.write == "" {
+		return err
+	}
+	head := fmt.Sprintf("%d cores, %s, %d records over %.0f days, medians of %d", runtime.NumCPU(), runtime.Version(), o.rows, o.days, o.repeat)
+	return rewrite(o.write, head, lines)
 }
 
 func writeHeap(path string) error {
