@@ -74,9 +74,13 @@ func TestBundleByHand(t *testing.T) {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 	for _, view := range [][]string{
-		{"-o", "jsonl"}, {"-o", "jsonl", "process", "curl"}, {"--group-by", "process", "--peak", "-o", "jsonl"},
-		{"--sum", "bytes_sent,bytes_received", "--group-by", "service", "-o", "jsonl"}, {"--events", "-o", "jsonl"},
-		{"--every", "5m", "--count", "-o", "jsonl"}, {"--percentiles", "rtt", "-o", "jsonl"},
+		{"-o", "jsonl"},
+		{"-o", "jsonl", "process", "curl"},
+		{"--group-by", "process", "--peak", "-o", "jsonl"},
+		{"--sum", "bytes_sent,bytes_received", "--group-by", "service", "-o", "jsonl"},
+		{"--events", "-o", "jsonl"},
+		{"--every", "5m", "--count", "-o", "jsonl"},
+		{"--percentiles", "rtt", "-o", "jsonl"},
 	} {
 		want := inProcess(t, slices.Concat([]string{"history", "--data", dir}, span, view)...)
 		got := inProcess(t, slices.Concat([]string{"history", "--bundle", path}, span, view)...)
@@ -119,7 +123,9 @@ func TestBundleByHand(t *testing.T) {
 		t.Error(refused)
 	}
 	for _, args := range [][]string{
-		{"bundle", "--data", dir}, {"bundle", "--data", dir, "-o", path, "--since", "never"}, {"bundle", "-o", path, "--anonymize-key", "x"},
+		{"bundle", "--data", dir},
+		{"bundle", "--data", dir, "-o", path, "--since", "never"},
+		{"bundle", "-o", path, "--anonymize-key", "x"},
 		{"bundle", "-o", path, "--data", dir, "no_such_field == 1"},
 	} {
 		if r := inProcess(t, args...); r.code != exitUsage {

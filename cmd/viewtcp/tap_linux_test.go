@@ -138,7 +138,7 @@ func TestTap(t *testing.T) {
 	own.Stats.Open = 1
 	view := &fixedView{own}
 	both := &tappedView{View: view, taps: []*tap{tp}}
-	port := uint16(netip.MustParseAddrPort(long.LocalAddr().String()).Port())
+	port := netip.MustParseAddrPort(long.LocalAddr().String()).Port()
 	if !soon(func() bool {
 		view.s = &tcp.Snapshot{Seq: view.s.Seq + 1, Conns: own.Conns, Stats: own.Stats}
 		for _, c := range both.Snapshot().Conns[1:] {

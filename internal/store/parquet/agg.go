@@ -100,7 +100,7 @@ func (c *cells) peak(id cellID, n, at int64) error {
 
 func newAggregation(q *store.Query, s span, keep map[string]bool, mem *memory, a *store.Answer) *aggregation {
 	x := &aggregation{q: q, s: s, mem: mem, gs: newGroups(mem, keep), a: a, every: math.MaxInt64, buckets: 1}
-	x.rows, x.test = newGrouper(tables[store.Connections], q.GroupBy), compileFilter(q.Filter)
+	x.rows, x.test = newGrouper(tables[store.Connections], q.GroupBy), apart(q)
 	if q.Every > 0 {
 		x.every = int64(q.Every)
 		x.first = s.from - floorMod(s.from, x.every)

@@ -101,8 +101,12 @@ func (r *roller) load(src source) error {
 	return nil
 }
 
-// rollUp returns the roll-ups of src's rows by the minute and by the hour.
+// rollUp returns the roll-ups of src's rows by the minute and by the hour. Those of
+// taps are not among them.
 func rollUp(src source) (minutes, hours []store.Rollup, err error) {
+	if src, err = socketRows(src); err != nil {
+		return nil, nil, err
+	}
 	var r roller
 	if err := r.load(src); err != nil {
 		return nil, nil, err

@@ -201,7 +201,7 @@ func (s *sealing) connections(src source, blocks blockSource) error {
 // table writes the segments of one table, one for each day.
 func (s *sealing) table(t *table, src source) error {
 	days, err := orderRows(t, src)
-	if err == nil {
+	if err == nil && len(days) > 0 { // roll-ups of taps' rows alone are none
 		var infos []segmentInfo
 		infos, err = s.e.writeSegmentFiles(t, src, days, footer{From: s.from, To: s.to})
 		s.segments = append(s.segments, infos...)
