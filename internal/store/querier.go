@@ -17,18 +17,28 @@ import (
 // valid during the call only; an error of theirs ends the query and is returned.
 // When ctx ends its error is returned within 100 ms of work. ErrMemory is
 // returned before memory beyond Query.Memory is taken.
+//
+// A row tells of its connection from the row before it, or from the opening, until
+// its own time, and the last row of an open connection of all that comes after it.
+// What was open in a range, and with which values, follows from the rows that tell
+// of a part of it and meet the filter: a filter on what changes, as the state
+// does, sees the stretches of time for which it held.
 type Querier interface {
 	// Connections calls fn once for each connection that was open at some moment
 	// of the range: the row with its newest values, its counters those of the
 	// rows in the range. A connection that is still open, or was at the end of
 	// the range, has no Closed. The order is by start, newest first, unless the
-	// query says otherwise.
+	// query says otherwise. Of one without a row in the range the counters are
+	// unknown, and all else as well when its first row came later: then Time is the
+	// end of the range.
 	Connections(ctx context.Context, q *Query, fn func(*Record) error) (*Answer, error)
 	// Records calls fn for each stored row whose Time is in the range, in no
 	// particular order.
 	Records(ctx context.Context, q *Query, fn func(*Record) error) (*Answer, error)
 	// Aggregate groups rows and calls fn for each group and bucket, largest
-	// first by the first aggregate, or by time and then so.
+	// first by the first aggregate, or by time and then so. Each bucket is what a
+	// query of it alone would answer. A group of which no aggregate has a value, or
+	// only counts of zero, is left out.
 	Aggregate(ctx context.Context, q *Query, fn func(*Group) error) (*Answer, error)
 	// Samples calls fn for the samples of a connection in the range, by time.
 	Samples(ctx context.Context, id tcp.ID, from, to time.Time, fn func(*Sample) error) (*Answer, error)
@@ -54,7 +64,8 @@ type Query struct {
 	// Aggregates are the numbers wanted of each group.
 	Aggregates []Aggregate
 	// Top, if not 0, keeps the groups that are largest by the first aggregate over
-	// the whole range, and puts all others together in one with Other set.
+	// the whole range, and puts all others together in one with Other set, which
+	// comes last. It has no meaning without GroupBy.
 	Top int
 	// OrderBy and Reverse order Connections; Limit ends them.
 	OrderBy *tcp.Field
@@ -128,7 +139,9 @@ type Answer struct {
 	Resolution Resolution
 	// UpperBound says that MaxOpen is a sum of peaks and may be too high.
 	UpperBound bool
-	// Bucketed says that percentiles are bounds of buckets.
+	// Bucketed says that percentiles are upper bounds of buckets, of the
+	// connections that ended in the range: roll-ups know those. The same goes for
+	// Min, Max and Avg out of roll-ups, which are exact.
 	Bucketed bool
 	// Gaps are the parts of the range that nobody watched, or of which data was
 	// lost, by time.
