@@ -46,6 +46,9 @@ func (x *question) footLines(a *store.Answer, n int, what string) []string {
 	if a.UpperBound {
 		lines = append(lines, "max_open is an upper bound: it is a sum of peaks that need not have been at the same moment; --resolution raw counts exactly")
 	}
+	if a.Resolution != store.Raw && hasPeaks(&x.q) && x.q.Every == 0 {
+		lines = append(lines, "when the peaks were is not measured: --resolution raw finds it, --every 1h the hour")
+	}
 	if a.Bucketed {
 		lines = append(lines, "percentiles are bounds of buckets, which are at most 25 % wide; --resolution raw is exact")
 	}

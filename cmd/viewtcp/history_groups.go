@@ -20,6 +20,9 @@ const (
 	mostPieces = 100_000
 	// drawnGroups is how many groups are drawn unless --top says how many.
 	drawnGroups = 10
+	// momentRange is how long a range is at most of which all rows are read to know
+	// when peaks were; measured ones are known by interval only.
+	momentRange = 2 * time.Hour
 	// otherGroup is what tables call the group of all that --top left out.
 	otherGroup = "~other"
 )
@@ -60,6 +63,9 @@ func (x *question) groupsView() (func(context.Context) error, error) {
 	if l.draw && x.q.Top == 0 && len(x.q.GroupBy) > 0 {
 		x.q.Top = drawnGroups
 	}
+	if x.q.Resolution == store.Auto && hasPeaks(&x.q) && x.q.To.Sub(x.q.From) <= momentRange {
+		x.q.Resolution = store.Raw
+	}
 	l.codec = api.NewGroupCodec(&x.q)
 	if h.sorted {
 		if _, ok := l.order(h.sort); !ok {
@@ -67,6 +73,11 @@ func (x *question) groupsView() (func(context.Context) error, error) {
 		}
 	}
 	return l.run, nil
+}
+
+// hasPeaks reports whether peaks are asked for.
+func hasPeaks(q *store.Query) bool {
+	return slices.ContainsFunc(q.Aggregates, func(a store.Aggregate) bool { return a.Func == store.MaxOpen })
 }
 
 // pieces reads --every.

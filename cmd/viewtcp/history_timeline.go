@@ -215,7 +215,7 @@ func (t *timeline) rowText(r *store.Record) string {
 			text += fmt.Sprintf("; %s %s", strings.ToLower(f.Column), output.AppendHuman(nil, f, r.Conn))
 		}
 	}
-	if r.Kind == store.Snapshot && r.Conn.State != tcp.StateUnknown {
+	if r.Kind == store.Snapshot && r.Conn.State != tcp.StateUnknown && r.Conn.State != tcp.Established {
 		text += "; " + r.Conn.State.String()
 	}
 	return strings.TrimPrefix(text, "; ")

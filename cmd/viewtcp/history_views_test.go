@@ -175,8 +175,8 @@ TIME                     EVENT        WHAT
 2026-11-20 11:00:00.000  opened       SYN sent or received
 2026-11-20 11:00:00.000  observer     observation began
 2026-11-20 11:00:00.002  established  handshake took 2.00ms
-2026-11-20 11:59:00.000  row          976K sent, 500 received in 59m00s; rtt 1.00ms; ESTABLISHED
-2026-11-20 12:04:00.000  row          200 sent, 0 received in 5m00s; rtt 3.00ms; ESTABLISHED
+2026-11-20 11:59:00.000  row          976K sent, 500 received in 59m00s; rtt 1.00ms
+2026-11-20 12:04:00.000  row          200 sent, 0 received in 5m00s; rtt 3.00ms
 2026-11-20 12:07:00.000  mark         deploy \x1b]0;owned\x07=evil\u202e (ci)
 2026-11-20 12:16:00.000  gap          nobody was watching, since 2026-11-20 12:12:00
 `},
