@@ -148,12 +148,33 @@ func TestTop(t *testing.T) {
 func TestTopTasks(t *testing.T) {
 	tcptest.NeedRoot(t)
 	t.Run("retransmissions", func(t *testing.T) {
-		s := openTop(t, nil, "top", "--netns", "self")
-		s.until(" of ")
-		s.press("a")
-		s.until("BY PROCESS")
-		s.press("sssss")
+		ns := tcptest.NewNetNS(t)
+		var client net.Conn
+		if err := ns.Do(func() {
+			client, _ = loopbackPair(t)
+			loopbackPair(t) // a quiet one
+		}); err != nil {
+			t.Fatal(err)
+		}
+		tcptest.Drop(t, ns, fmt.Sprintf("tcp sport %d", portOf(client)))
+		if _, err := client.Write([]byte("into the void")); err != nil {
+			t.Fatal(err)
+		}
+		s := openTop(t, nil, "top", fmt.Sprintf("netns = %d and state established", ns.Inode()))
+		s.until("4 of ")
+		s.press("7")
 		s.until("RETR▾")
+		first := func(v *vt.Screen) bool { // the line below the heads
+			_, rows, _ := strings.Cut(v.Text(), "RETR▾")
+			lines := strings.SplitN(rows, "\n", 3)
+			return len(lines) == 3 && strings.Contains(lines[1], fmt.Sprintf(" 127.0.0.1:%d ", portOf(client))) && strings.Contains(lines[1], "viewtcp.test")
+		}
+		if !s.term.Until(patience, first) {
+			t.Fatalf("the retransmitting connection is not on top:\n%s", s.term.Screen.Text())
+		}
+		s.press("\r")
+		s.until("Last minutes")
+		s.until("retransmits ")
 	})
 	t.Run("CLOSE_WAIT", func(t *testing.T) {
 		client, server := loopbackPair(t)

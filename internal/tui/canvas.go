@@ -291,7 +291,7 @@ func asciiFor(r rune) byte {
 		return '>'
 	case '↔':
 		return '='
-	case '←', '◂':
+	case '←', '◂', '‹':
 		return '<'
 	case '─', '−', '╌':
 		return '-'

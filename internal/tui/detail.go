@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,21 +113,17 @@ func (d *detail) drawIdentity(m *Model, c *canvas, conn *tcp.Conn) {
 		c.end(sNormal)
 		return
 	}
-	chain := make([]string, 0, len(d.parents)+1)
-	for _, v := range slices.Backward(d.parents) {
-		chain = append(chain, v.Name+"["+strconv.Itoa(int(v.PID))+"]")
-	}
-	c.str(sDim, "   "+strings.Join(append(chain, ""), " › "))
-	c.str(sNormal, processLabel(conn))
-	if p.User != "" {
-		c.str(sDim, "  user ")
-		c.str(sNormal, p.User)
-	}
-	for _, v := range []struct{ name, value string }{{"unit", p.Unit}, {"container", p.Container}} {
+	c.str(sNormal, "  ")
+	for _, v := range []struct{ name, value string }{{"user", p.User}, {"unit", p.Unit}, {"container", p.Container}} {
 		if v.value != "" {
-			c.str(sDim, "  "+v.name+" ")
-			c.str(sNormal, v.value)
+			c.str(sDim, " "+v.name+" ")
+			c.str(sNormal, v.value+" ")
 		}
+	}
+	sep := " started by "
+	for _, up := range d.parents { // the nearest first: the line may be too short
+		c.str(sDim, sep+up.Name+"["+strconv.Itoa(int(up.PID))+"]")
+		sep = " ‹ "
 	}
 	c.end(sNormal)
 	if p.Cmdline != "" {
