@@ -167,7 +167,9 @@ func TestDuckDB(t *testing.T) {
 	}
 	want := [][][]string{
 		rows, total, total, total, open, events,
-		{{"2", "3", at}}, {{"7", strconv.FormatUint(1<<60, 10), "1000000"}}, {{"9", "2"}},
+		{{"2", "3", at}},
+		{{"7", strconv.FormatUint(1<<60, 10), "1000000"}},
+		{{"9", "2"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answers (-want +got):\n%.4000s", diff)

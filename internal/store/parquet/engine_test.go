@@ -314,7 +314,7 @@ func TestManyOpenConnections(t *testing.T) {
 			}
 		}
 	}
-	for range 2 {
+	for range 2 { // the second time all from disk
 		seen := make(map[tcp.ID]uint64, conns)
 		err := e.Open(t.Context(), func(r *store.Record) bool {
 			seen[r.Conn.ID] = r.Conn.Metrics.BytesSent
@@ -332,9 +332,5 @@ func TestManyOpenConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		e = mustOpen(t, testConfig(dir))
-	}
-	n := 0
-	if err := e.Open(t.Context(), func(*store.Record) bool { n++; return n < 10 }); err != nil || n != 10 {
-		t.Errorf("stopped after %d connections: %v", n, err)
 	}
 }
