@@ -94,12 +94,12 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 	scripts/fuzz $(FUZZTIME) $(PKG)
 
 .PHONY: faults
-faults: ## run the fault and load tests, short form
+faults: ## run the fault and load tests, those of history in full: minutes
 	@scripts/setup test
 	@dirs=$$($(GO) list -f '{{.ImportPath}} {{.Dir}}' $(PKG) | while read -r path dir; do \
 		if grep -qs '^func TestFault' "$$dir"/*_test.go; then echo "$$path"; fi; done); \
 	if [[ -z $$dirs ]]; then echo 'faults: no TestFault found' >&2; exit 1; fi; \
-	set -x; $(TEST) -count=1 -v -run '^TestFault' $$dirs
+	set -x; VIEWTCP_LONG=1 $(TEST) -count=1 -timeout 60m -v -run '^TestFault' $$dirs
 
 .PHONY: bench
 bench: ## measure against the peers, in the same run
