@@ -121,6 +121,11 @@ bench-store: ## measure what history costs: ARGS='-rows 10000000'
 	@scripts/setup run
 	$(GO) run ./internal/tcptest/bench/store $(ARGS)
 
+.PHONY: soak
+soak: ## serve under 1,000 connections a second, each held against history: ARGS='-soak 30m'
+	@scripts/setup run
+	$(GO) run ./internal/tcptest/bench -run soak $(ARGS)
+
 .PHONY: bench-smoke
 bench-smoke: ## run each Go benchmark once, so that none rots
 	@scripts/setup run

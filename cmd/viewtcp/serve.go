@@ -62,7 +62,6 @@ at once. SIGHUP reads the configuration again.`,
 					}
 				}
 			})
-			collectLess()
 			return serveCommand(cmd.Context(), e, &f)
 		},
 	}

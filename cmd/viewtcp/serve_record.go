@@ -155,12 +155,13 @@ func (r *packetRecorder) follow(ctx context.Context, p *capturing) {
 	}
 }
 
-// begin joins packets with the connections of a tracker.
+// begin joins packets with the connections of a tracker. Where none are recorded
+// it need not remember what has closed.
 func (r *packetRecorder) begin(t *track.Tracker) {
-	t.RememberClosed(rememberClosed)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.p != nil {
+		t.RememberClosed(rememberClosed)
 		r.p.join.tracker.Store(t)
 	}
 }

@@ -34,6 +34,8 @@ type options struct {
 	benchtime string
 	captures  string
 	clean     bool
+	soak      time.Duration
+	soakRate  int
 }
 
 // A figure measures one line of the list of targets, or several of a kind.
@@ -41,18 +43,22 @@ type figure struct {
 	section
 	// product says that the program itself is measured, not one of its packages.
 	product bool
+	// asked says that it takes long and is measured only when it is named.
+	asked   bool
 	measure func(context.Context, *options) (*report, error)
 }
 
 var figures = []figure{
-	{section{"P1", "One-shot list"}, true, measureList},
-	{section{"P2", "Refresh each second"}, true, measureRefresh},
-	{section{"P2b", "Refresh over many namespaces"}, true, measureNamespaces},
-	{section{"P4", "Short connections"}, true, measureStorm},
-	{section{"P5", "Filter"}, false, measureFilter},
-	{section{"P6", "Analysis of a capture"}, true, measureAnalyze},
-	{section{"P9", "Live view in a terminal"}, true, measureTUI},
-	{section{"P11", "Recorder"}, true, measureRecord},
+	{section{"P1", "One-shot list"}, true, false, measureList},
+	{section{"P2", "Refresh each second"}, true, false, measureRefresh},
+	{section{"P2b", "Refresh over many namespaces"}, true, false, measureNamespaces},
+	{section{"P3", "Daemon on an idle host"}, true, false, measureServe},
+	{section{"P4", "Short connections"}, true, false, measureStorm},
+	{section{"P5", "Filter"}, false, false, measureFilter},
+	{section{"P6", "Analysis of a capture"}, true, false, measureAnalyze},
+	{section{"P9", "Live view in a terminal"}, true, false, measureTUI},
+	{section{"P11", "Recorder"}, true, false, measureRecord},
+	{section{"soak", "Daemon for long"}, true, true, measureSoak},
 }
 
 func main() {
@@ -74,7 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	chosen := slices.DeleteFunc(slices.Clone(figures), func(f figure) bool {
-		return len(o.run) > 0 && !slices.Contains(o.run, f.id)
+		return (len(o.run) > 0 || f.asked) && !slices.Contains(o.run, f.id)
 	})
 	if o.build && slices.ContainsFunc(chosen, func(f figure) bool { return f.product }) {
 		if err := buildViewTCP(ctx, o.viewtcp); err != nil {
@@ -118,11 +124,13 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.full, "full", false, "P1: 100,000 sockets too")
 	fs.IntVar(&o.reps, "reps", 7, "P1, P6: repetitions, of which the median counts")
 	fs.IntVar(&o.sockets, "sockets", 20000, "P2: sockets")
-	fs.DurationVar(&o.window, "window", 30*time.Second, "P2, P2b, P11: how long to watch")
+	fs.DurationVar(&o.window, "window", 30*time.Second, "P2, P2b, P3, P11: how long to watch")
 	fs.IntVar(&o.storm, "storm", 20000, "P4: connections")
 	fs.IntVar(&o.rate, "rate", 8000, "P4: connections a second, at most")
 	fs.StringVar(&o.benchtime, "benchtime", "1s", "P5: -benchtime of go test")
 	fs.StringVar(&o.captures, "captures", "", "P6: `directory` that keeps the captures, 2 GB; viewtcp-bench in the user's cache by default")
+	fs.DurationVar(&o.soak, "soak", 2*time.Minute, "soak: how long")
+	fs.IntVar(&o.soakRate, "soak-rate", 1000, "soak: connections a second")
 	fs.BoolVar(&o.clean, "clean", false, "P6: remove the captures instead")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
