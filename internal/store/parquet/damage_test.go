@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -290,5 +291,64 @@ func flipBits(t *testing.T, flips int, fill func(e *Engine, l ledger, round int)
 	t.Logf("%d flips: %d cost rows, %d were told", flips, lost, told)
 	if lost == 0 {
 		t.Error("no flip hit anything")
+	}
+}
+
+// TestFaultStuckSeal lets seals fail while the log can be written: rows are taken
+// up to a bound, and again when the rest was sealed.
+func TestFaultStuckSeal(t *testing.T) {
+	m := newMemFS()
+	cfg := testConfig(t.TempDir())
+	cfg.SealRows = 5
+	e, err := open(cfg, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.fail(func(_ int, op, name string) error {
+		if op == "sync" && strings.HasSuffix(name, segmentSuffix+tmpSuffix) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if err := e.Append(t.Context(), &store.Batch{Events: marks(0, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Maintain(true); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	want := make(ledger)
+	want.addEvents(marks(0, 1))
+	for i := 1; ; i++ {
+		err := e.Append(t.Context(), &store.Batch{Events: marks(i, 1)})
+		if errors.Is(err, store.ErrUnavailable) {
+			break
+		}
+		if err != nil || i > 10*maxBehind*cfg.SealRows {
+			t.Fatalf("row %d: %v", i, err)
+		}
+		if i > maxBehind*cfg.SealRows {
+			_ = e.Maintain(true) // the engine's own may not have come yet
+		}
+		want.addEvents(marks(i, 1))
+	}
+	if s := e.Status(); s.State != store.StateFailing || s.SealErrors == 0 || s.Unsealed != uint64(len(want)) {
+		t.Errorf("state %s (%s), %d seals failed, %d rows unsealed", s.State, s.Reason, s.SealErrors, s.Unsealed)
+	}
+	m.fail(nil)
+	if err := e.Maintain(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Append(t.Context(), &store.Batch{Events: marks(1000, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	want.addEvents(marks(1000, 1))
+	if got, _ := kept(t, e); !maps.Equal(got, want) {
+		t.Errorf("%d rows, want %d", len(got), len(want))
+	}
+	if s := e.Status(); s.State != store.StateOK || s.Damages != 0 {
+		t.Errorf("state %s, damage %+v", s.State, s.Damage)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -27,6 +27,8 @@ type Engine struct {
 	stopOnce sync.Once
 	wake     chan struct{} // asks for maintenance
 	running  sync.WaitGroup
+	// stuck says that the last maintenance failed.
+	stuck atomic.Bool
 
 	// view is what readers see. It is replaced, never changed.
 	view atomic.Pointer[view]

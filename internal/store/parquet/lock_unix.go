@@ -37,7 +37,11 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		err = nil // some network and user-space file systems have no such thing
+	}
+	return errors.Join(err, d.Close())
 }
 
 // isFull reports whether an error says that there is no space.

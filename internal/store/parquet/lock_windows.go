@@ -14,8 +14,9 @@ type dirLock struct{ h syscall.Handle }
 
 // Error codes of winerror.h.
 const (
-	errSharing  = syscall.Errno(32)  // ERROR_SHARING_VIOLATION
-	errDiskFull = syscall.Errno(112) // ERROR_DISK_FULL
+	errSharing    = syscall.Errno(32)  // ERROR_SHARING_VIOLATION
+	errHandleFull = syscall.Errno(39)  // ERROR_HANDLE_DISK_FULL
+	errDiskFull   = syscall.Errno(112) // ERROR_DISK_FULL
 )
 
 // lockDir opens the file without sharing it.
@@ -40,4 +41,4 @@ func (l *dirLock) unlock() error { return syscall.CloseHandle(l.h) }
 func syncDir(string) error { return nil }
 
 // isFull reports whether an error says that there is no space.
-func isFull(err error) bool { return errors.Is(err, errDiskFull) }
+func isFull(err error) bool { return errors.Is(err, errDiskFull) || errors.Is(err, errHandleFull) }

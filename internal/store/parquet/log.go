@@ -52,6 +52,10 @@ func (e *Engine) write() {
 
 // commitGroup writes and acknowledges batches. It is called with writing held.
 func (e *Engine) commitGroup(group []*commit) {
+	if e.stuck.Load() && e.view.Load().rows >= maxBehind*uint64(e.cfg.SealRows) {
+		e.refuse(group, errBehind)
+		return
+	}
 	staged := make(map[agentKey]uint64)
 	e.buf = e.buf[:0]
 	first := e.nextSeq
@@ -92,6 +96,12 @@ func (e *Engine) commitGroup(group []*commit) {
 	}
 	e.accept(group, first)
 }
+
+// maxBehind is how many times SealRows may wait in memory while they cannot be
+// sealed.
+const maxBehind = 16
+
+var errBehind = errors.New("too many rows wait to be sealed, which fails: see the log of the program")
 
 // accept acknowledges a group that is on the disk.
 func (e *Engine) accept(group []*commit, seq uint64) {

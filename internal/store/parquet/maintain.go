@@ -65,6 +65,7 @@ func (e *Engine) Maintain(all bool) error {
 	e.maintaining.Lock()
 	defer e.maintaining.Unlock()
 	err := e.maintainAll(all)
+	e.stuck.Store(err != nil)
 	if err != nil && !errors.Is(err, store.ErrClosed) {
 		e.mu.Lock()
 		e.status.SealErrors++
