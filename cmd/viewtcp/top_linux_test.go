@@ -160,7 +160,8 @@ func TestTopTasks(t *testing.T) {
 		if _, err := client.Write([]byte("into the void")); err != nil {
 			t.Fatal(err)
 		}
-		s := openTop(t, nil, "top", fmt.Sprintf("netns = %d and state established", ns.Inode()))
+		tcptest.NeedPrograms(t, "nsenter")
+		s := openTop(t, []how{wrapped("nsenter", "--net="+ns.Path())}, "top", "--netns", "self", "state established")
 		s.until("4 of ")
 		s.press("7")
 		s.until("RETR▾")
