@@ -32,13 +32,13 @@ func TestReaderNothing(t *testing.T) {
 func TestReaderAnswers(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	e := mustOpen(t, cfg)
-	storetest.Fill(t, e, storetest.History(3, 200, storetest.Begin, 72*time.Hour), 9)
+	storetest.Fill(t, e, storetest.History(3, 80, storetest.Begin, 72*time.Hour), 9)
 	r, err := OpenReadOnly(cfg.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 15 {
+	for range 6 {
 		q := storetest.RandomQuery(rng, storetest.Begin)
 		q.Resolution = store.Auto
 		want, a, err := storetest.Groups(t.Context(), e, q)
@@ -70,9 +70,9 @@ func TestReaderAnswers(t *testing.T) {
 // for.
 func TestReaderBesideWriter(t *testing.T) {
 	cfg := testConfig(t.TempDir())
-	cfg.CompactRows = 1000
+	cfg.CompactRows = 400
 	e := mustOpen(t, cfg)
-	const batches, per = 60, 40
+	const batches, per = 24, 40
 	g := storetest.NewGenerator(9, batches*per, testBegin, 1)
 	acknowledged := make(chan int, batches)
 	written := make(chan error, 1)
@@ -136,7 +136,7 @@ func TestReaderBesideWriter(t *testing.T) {
 func TestPrune(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	e := mustOpen(t, cfg)
-	rows := storetest.NewGenerator(5, 6000, testBegin, 3).Next(nil, 6000)
+	rows := storetest.NewGenerator(5, 1500, testBegin, 2).Next(nil, 1500)
 	storetest.Fill(t, e, rows, 6)
 	if err := e.Maintain(true); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestPrune(t *testing.T) {
 			t.Errorf("%s: %d segments are left out", text, no)
 		}
 	}
-	for i := 0; i < len(rows); i += 97 {
+	for i := 0; i < len(rows); i += 149 {
 		c := rows[i].Conn
 		for _, text := range []string{"remote_ip == " + c.Remote.String(), "id == " + c.ID.String()} {
 			f, err := filter.Parse(text)

@@ -196,11 +196,11 @@ func open1(t *testing.T, open func(t *testing.T) Engine, rows []store.Record) En
 func testAggregate(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
 	for seed := range uint64(2) {
-		rows := History(seed, 220, Begin, suiteDays*24*time.Hour)
+		rows := History(seed, 130, Begin, suiteDays*24*time.Hour)
 		ref := &Reference{rows}
 		e := open1(t, open, rows)
 		rng := rand.New(rand.NewPCG(seed, 99))
-		for range 60 {
+		for range 25 {
 			q := RandomQuery(rng, Begin)
 			got, a, err := Groups(t.Context(), e, q)
 			if err != nil {
@@ -218,7 +218,7 @@ func testAggregate(t *testing.T, open func(t *testing.T) Engine) {
 
 func testFilters(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
-	rows := History(50, 400, Begin, suiteDays*24*time.Hour)
+	rows := History(50, 130, Begin, suiteDays*24*time.Hour)
 	ref := &Reference{rows}
 	e := open1(t, open, rows)
 	for _, text := range suiteFilters {
@@ -256,11 +256,11 @@ func testFilters(t *testing.T, open func(t *testing.T) Engine) {
 func testConnections(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
 	for seed := range uint64(2) {
-		rows := History(seed+10, 250, Begin, suiteDays*24*time.Hour)
+		rows := History(seed+10, 120, Begin, suiteDays*24*time.Hour)
 		ref := &Reference{rows}
 		e := open1(t, open, rows)
 		rng := rand.New(rand.NewPCG(seed, 5))
-		for range 12 {
+		for range 6 {
 			q := RandomQuery(rng, Begin)
 			want := ref.Connections(q)
 			var got []Seen
@@ -384,10 +384,10 @@ func testGaps(t *testing.T, open func(t *testing.T) Engine) {
 
 func testLimits(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
-	rows := History(77, 3000, Begin, suiteDays*24*time.Hour)
+	rows := History(77, 900, Begin, suiteDays*24*time.Hour)
 	e := open1(t, open, rows)
 	q := &store.Query{
-		From: Begin, To: Begin.Add(72 * time.Hour), Memory: 20_000, GroupBy: fields("id"), Resolution: store.Raw,
+		From: Begin, To: Begin.Add(72 * time.Hour), Memory: 10_000, GroupBy: fields("id"), Resolution: store.Raw,
 		Aggregates: []store.Aggregate{{Func: store.Count}, {Func: store.Percentile, Field: tcp.FieldByName("rtt_us"), Q: 0.5}},
 	}
 	if _, _, err := Groups(t.Context(), e, q); !errors.Is(err, store.ErrMemory) {
@@ -409,7 +409,7 @@ func testLimits(t *testing.T, open func(t *testing.T) Engine) {
 
 func testCancel(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
-	e := open1(t, open, History(78, 500, Begin, suiteDays*24*time.Hour))
+	e := open1(t, open, History(78, 100, Begin, suiteDays*24*time.Hour))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	q := &store.Query{Aggregates: []store.Aggregate{{Func: store.MaxOpen}}, Resolution: store.Raw}
@@ -468,7 +468,7 @@ func testCoarse(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
 	for seed := range uint64(2) {
 		e := open1(t, open, nil)
-		length := 130 * time.Minute
+		length := 75 * time.Minute
 		begin := Begin.Add(17 * time.Minute)
 		batches := Simulate(seed, begin, length, seed == 1)
 		var ref Reference
@@ -485,7 +485,7 @@ func testCoarse(t *testing.T, open func(t *testing.T) Engine) {
 		}
 		rng := rand.New(rand.NewPCG(seed, 4))
 		coarse := 0
-		for range 15 {
+		for range 10 {
 			q := coarseQuery(rng, begin, length)
 			got, a, err := Groups(t.Context(), e, q)
 			if err != nil {
@@ -504,7 +504,7 @@ func testCoarse(t *testing.T, open func(t *testing.T) Engine) {
 				t.Fatalf("%s: resolution %d (-want +got):\n%s", Describe(q), a.Resolution, diff)
 			}
 		}
-		if coarse < 4 {
+		if coarse < 3 {
 			t.Errorf("only %d answers are from roll-ups or peaks", coarse)
 		}
 		testBuckets(t, e, &ref, begin, length)
