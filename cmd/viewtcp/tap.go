@@ -25,6 +25,10 @@ type tapConfig struct {
 	localNets []string
 }
 
+func (c tapConfig) equal(o tapConfig) bool {
+	return c.iface == o.iface && slices.Equal(c.localNets, o.localNets)
+}
+
 // A tap makes connections of the packets of one interface, while serve runs. They
 // carry its name as observer and never meet the host's own: those have sockets.
 type tap struct {

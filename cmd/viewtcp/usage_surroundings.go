@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -15,6 +17,8 @@ type surroundings struct {
 	sampling *sampling // nil without history
 	tailing  *tailing  // nil without history
 	taps     []*tap
+	flags    *serveFlags
+	log      *slog.Logger
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -22,7 +26,7 @@ type surroundings struct {
 
 // newSurroundings prepares what a configuration asks for.
 func newSurroundings(d *daemon) (*surroundings, error) {
-	s := &surroundings{}
+	s := &surroundings{flags: d.flags, log: d.log}
 	if h := d.history; h != nil {
 		s.sampling = &sampling{log: d.log.With("component", "usage"), view: d.view, keep: h.addUsage, every: usage.Every}
 		s.tailing = &tailing{log: d.log.With("component", "tail"), mark: h.mark}
@@ -66,6 +70,11 @@ func (s *surroundings) reload(ctx context.Context) func(was, is *serveConfig) {
 	return func(was, is *serveConfig) {
 		if s.tailing != nil {
 			s.tailing.reload(ctx)(was, is)
+		}
+		before, _ := s.flags.tapsWith(was) // both were checked when they were read
+		after, _ := s.flags.tapsWith(is)
+		if !slices.EqualFunc(before, after, tapConfig.equal) {
+			s.log.Warn("this change needs a restart", "key", "tap")
 		}
 	}
 }
