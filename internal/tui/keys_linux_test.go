@@ -265,7 +265,7 @@ func TestKeys(t *testing.T) {
 			t.Helper()
 			s.press("/process java\re")
 			s.until("Write 16 connections to a file")
-			s.until("viewtcp-20261122-140010.csv")
+			s.until("viewtcp-20261123-140010.csv")
 			s.press("\x15rows.txt\r")
 			s.until("not written: the name shall end in")
 			s.press("e")

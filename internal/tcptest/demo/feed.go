@@ -13,7 +13,7 @@ import (
 )
 
 // Start is when the host's time begins.
-var Start = time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC)
+var Start = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
 
 // booted is how long before Start the host did.
 const booted = 9 * 24 * time.Hour

@@ -53,7 +53,6 @@ var shots = []shot{
 	{"", "a", "BY PROCESS", 0},
 	{"tui-groups", "j ", "▾ java", 0},
 	{"tui-overview", "o", "Churn", 300},
-	{"tui-help", "?", "Everywhere", 0},
 }
 
 func run(dir string) (err error) {

@@ -180,7 +180,7 @@ func appendShape(b []byte, r rune, x, y float64) []byte {
 		h := cellHeight * float64(r-0x2580) / 8
 		rect(x, y+cellHeight-h, cellWidth, h)
 	case r >= 0x2589 && r <= 0x258f: // eighths from the left
-		rect(x, y+2, cellWidth*float64(0x2590-r)/8, cellHeight-4)
+		rect(x, y, cellWidth*float64(0x2590-r)/8, cellHeight)
 	case r > 0x2800 && r <= 0x28ff:
 		const size = 2.6
 		for i, at := range [8][2]float64{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}, {0, 3}, {1, 3}} {
