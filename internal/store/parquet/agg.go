@@ -164,7 +164,9 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 	}
 	var keep map[string]bool
 	together := false
-	if q.Top > 0 && len(q.GroupBy) > 0 {
+	top := q.Top > 0 && len(q.GroupBy) > 0
+	fold := top && addsUp(q)
+	if top && !fold {
 		// Which groups are largest over the whole range has to be known first: what
 		// the others have in common, connections and peaks, cannot be told from the
 		// numbers of each.
@@ -182,6 +184,9 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 		}
 	}
 	found, err := m.run(ctx, q, s, keep, together, a)
+	if fold {
+		found = foldGroups(q, found)
+	}
 	if unbounded && q.Every == 0 {
 		for i := range found {
 			found[i].Time = 0
@@ -294,7 +299,13 @@ func (x *aggregation) finish() ([]store.Group, error) {
 			out = append(out, g)
 		}
 	}
-	slices.SortFunc(out, func(a, b store.Group) int {
+	sortGroups(out)
+	return out, nil
+}
+
+// sortGroups puts groups in the order of an answer.
+func sortGroups(gs []store.Group) {
+	slices.SortFunc(gs, func(a, b store.Group) int {
 		n := cmp.Compare(a.Time, b.Time)
 		if n == 0 && a.Other != b.Other {
 			if n = -1; a.Other {
@@ -303,7 +314,67 @@ func (x *aggregation) finish() ([]store.Group, error) {
 		}
 		return cmp.Or(n, compareFirst(&a, &b), slices.Compare(a.Key, b.Key))
 	})
-	return out, nil
+}
+
+// addsUp reports whether the numbers of several groups together are the sums of
+// theirs.
+func addsUp(q *store.Query) bool {
+	for i := range q.Aggregates {
+		if f := q.Aggregates[i].Func; f != store.Sum && f != store.Closed && f != store.Opened {
+			return false
+		}
+	}
+	return true
+}
+
+// foldGroups keeps the largest groups of the whole range and adds the others up.
+func foldGroups(q *store.Query, found []store.Group) []store.Group {
+	index := make(map[string]int)
+	var whole []store.Group
+	of := make([]int, len(found))
+	for i := range found {
+		g := &found[i]
+		text := groupText(nil, g.Key)
+		n, ok := index[string(text)]
+		if !ok {
+			n = len(whole)
+			index[string(text)] = n
+			whole = append(whole, store.Group{Key: g.Key, Values: []float64{0}, Known: []bool{false}, At: int64(n)})
+		}
+		of[i] = n
+		whole[n].Values[0] += g.Values[0]
+		whole[n].Known[0] = whole[n].Known[0] || g.Known[0]
+	}
+	ranked := slices.DeleteFunc(slices.Clone(whole), func(g store.Group) bool {
+		return g.Values[0] == 0 && (!g.Known[0] || q.Aggregates[0].Field == nil)
+	})
+	sortGroups(ranked)
+	keep := make([]bool, len(whole))
+	for _, g := range ranked[:min(q.Top, len(ranked))] {
+		keep[g.At] = true // its place in whole
+	}
+	out := found[:0]
+	others := make(map[int64]*store.Group)
+	for i, g := range found {
+		if keep[of[i]] {
+			out = append(out, g)
+			continue
+		}
+		o := others[g.Time]
+		if o == nil {
+			o = &store.Group{Time: g.Time, Other: true, Key: make([]string, len(g.Key)), Values: make([]float64, len(g.Values)), Known: make([]bool, len(g.Known))}
+			others[g.Time] = o
+		}
+		for j := range g.Values {
+			o.Values[j] += g.Values[j]
+			o.Known[j] = o.Known[j] || g.Known[j]
+		}
+	}
+	for _, o := range others {
+		out = append(out, *o)
+	}
+	sortGroups(out)
+	return out
 }
 
 // compareFirst puts the group with the larger first aggregate first, those that do

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	fl.IntVar(&o.batch, "batch", 1000, "records a batch, each synced")
 	fl.Float64Var(&o.days, "days", 0, "`days` that they are spread over; 0 is 90 for 10,000,000, and so on")
 	fl.StringVar(&o.dir, "dir", "", "data `directory`; a new one below the system's temporary one by default")
-	fl.BoolVar(&o.keep, "keep", false, "leave the data there")
+	fl.BoolVar(&o.keep, "keep", false, "leave the data there, and the dashboard out")
 	fl.BoolVar(&o.ask, "ask", false, "only ask: the directory has as many records of an earlier run")
 	fl.StringVar(&o.heap, "memprofile", "", "write a profile of the memory in use at the end to this `file`")
 	fl.StringVar(&o.profile, "cpuprofile", "", "write a profile to this `file`")
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	if o.days == 0 {
-		o.days = max(1, float64(o.rows)*90/10_000_000)
+		o.days = math.Ceil(float64(o.rows) * 90 / 10_000_000)
 	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "viewtcp-store-")
