@@ -54,10 +54,11 @@ func (c *collection) run(ctx context.Context) error {
 				worked = true
 				// The start is over, and what it needed is not needed again.
 				debug.FreeOSMemory()
-				close(c.ready)
+				close(c.ready) // who waits for it tells of it
+				return
 			}
 			s := c.view.Snapshot().Stats
-			c.log.Info("collecting", "source", src.String(), "open", s.Open, "listening", s.Listening)
+			c.log.Info("collecting again", "source", src.String(), "open", s.Open, "listening", s.Listening)
 			if w := c.view.status().Warning; w != "" {
 				c.log.Warn("not everything can be seen", "reason", w)
 			}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/output"
@@ -30,14 +31,38 @@ func newLogger(w io.Writer, c *logConfig, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// logLines takes the warnings of parts that print them, a line each.
-type logLines struct{ log *slog.Logger }
+// logLines takes the warnings of parts that print them, a line each. One that
+// begins as the last did, up to a number, is not told again for a while.
+type logLines struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	last string    // guarded by mu; a line without what changes
+	at   time.Time // guarded by mu; when it was told
+}
+
+// sameLine is how long a line is not told again.
+const sameLine = time.Minute
 
 func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for line := range bytes.Lines(b) {
-		if s := strings.TrimPrefix(strings.TrimSpace(string(line)), "viewtcp: "); s != "" {
-			l.log.Warn("told", "text", s)
+		s := strings.TrimPrefix(strings.TrimSpace(string(line)), "viewtcp: ")
+		if s == "" {
+			continue
 		}
+		stem := s
+		if i := strings.IndexAny(s, ",0123456789"); i > 0 {
+			stem = s[:i]
+		}
+		now := time.Now()
+		if stem == l.last && now.Sub(l.at) < sameLine {
+			l.log.Debug("capture", "text", s)
+			continue
+		}
+		l.last, l.at = stem, now
+		l.log.Warn("capture", "text", s)
 	}
 	return len(b), nil
 }

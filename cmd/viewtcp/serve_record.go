@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/filter"
-	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/track"
 )
 
@@ -62,12 +61,7 @@ func (r *packetRecorder) start(ctx context.Context, c *packetsConfig) {
 		p, err = r.open(ctx, flags)
 	}
 	if err != nil {
-		why := "packets are not recorded: " + err.Error()
-		if errors.Is(err, tcp.ErrPermission) {
-			why += " (run as root or with CAP_NET_RAW)"
-		}
-		r.idle(why)
-		r.log.Warn("packets are not recorded", "err", err)
+		r.idle("packets are not recorded: " + err.Error())
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -118,7 +112,7 @@ func (r *packetRecorder) open(ctx context.Context, flags *captureFlags) (*captur
 	if err != nil {
 		return nil, err
 	}
-	p := newCapturing(env{stderr: &logLines{r.log}}, flags, all)
+	p := newCapturing(env{stderr: &logLines{log: r.log}}, flags, all)
 	p.join.begun = time.Now().UnixNano()
 	if err = p.open(); err == nil {
 		err = p.openOutputs(ctx)
