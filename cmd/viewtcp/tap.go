@@ -78,6 +78,8 @@ const (
 	// tapSnaplen is what is looked at of a frame: headers, and names in the first
 	// segments.
 	tapSnaplen = 512
+	// tapBlock is how much the kernel hands over at once, bytes.
+	tapBlock = 128 << 10
 	// tapStops bounds the time in which the last rows of a tap are kept.
 	tapStops = time.Second
 )
@@ -115,6 +117,8 @@ func tapStamp(at time.Time) tcp.Stamp { return tcp.Stamp{Wall: at.UnixNano(), Bo
 func (t *tap) open() error {
 	cfg := capture.DefaultLiveConfig()
 	cfg.Interfaces, cfg.Promiscuous, cfg.Snaplen, cfg.Do = []string{t.iface}, true, tapSnaplen, t.do
+	// Many blocks: a reader that stands still for half a minute loses nothing yet.
+	cfg.BlockBytes = tapBlock
 	f, err := filter.Parse("tcp")
 	if err == nil {
 		cfg.Filter = f
