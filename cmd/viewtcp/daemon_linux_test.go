@@ -193,7 +193,7 @@ func TestDaemonIsWatched(t *testing.T) {
 func TestDaemonRefuses(t *testing.T) {
 	tcptest.NeedRoot(t)
 	binary(t)
-	dir, err := os.MkdirTemp(built.dir, "data-") // which other users can enter
+	dir, err := os.MkdirTemp(built.dir, "data-") //nolint:usetesting // other users can enter this one
 	if err != nil {
 		t.Fatal(err)
 	}

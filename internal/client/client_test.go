@@ -227,7 +227,7 @@ func TestSameAnswers(t *testing.T) {
 		}
 	})
 	begin := time.Now().Add(-6 * time.Hour).Truncate(time.Minute)
-	recs := storetest.NewGenerator(5, 3000, begin, 0.2).Next(nil, 3000)
+	recs := storetest.NewGenerator(5, 500, begin, 0.2).Next(nil, 500)
 	storetest.AddPackets(recs[:100])
 	batch := &store.Batch{ID: store.BatchID{Agent: "a", Epoch: 1, Sequence: 1}, Time: time.Now().UnixNano(), Records: recs}
 	for i := range 20 {
@@ -348,12 +348,12 @@ type feeder struct {
 	now   tcp.Stamp
 }
 
-func newFeeder(t testing.TB) *feeder {
-	t.Helper()
+func newFeeder(tb testing.TB) *feeder {
+	tb.Helper()
 	cfg := track.DefaultConfig()
 	cfg.IDs = tcp.NewIDs("boot")
 	cfg.Names = func(*tcp.Conn) *tcp.Names { return &tcp.Names{Host: "h"} }
-	return &feeder{t: t, track: track.New(cfg), now: tcp.Stamp{Wall: time.Now().UnixNano(), Boot: 1e12}}
+	return &feeder{t: tb, track: track.New(cfg), now: tcp.Stamp{Wall: time.Now().UnixNano(), Boot: 1e12}}
 }
 
 func (f *feeder) observation(cookie uint64, kind tcp.ObservationKind, state tcp.State, sent uint64) tcp.Observation {
@@ -548,6 +548,65 @@ func TestViewSurvivesRestart(t *testing.T) {
 	}
 	cancel()
 	v.Wait()
+}
+
+// TestViewMeetsAStranger checks that the token is not sent to a program that took
+// the address over while the view was looking away.
+func TestViewMeetsAStranger(t *testing.T) {
+	f := newFeeder(t)
+	f.apply(fullPass, f.observation(1, tcp.Seen, tcp.Established, 10))
+	s, err := web.New(web.Config{View: f.track, Token: testToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var mu sync.Mutex
+	var stranger bool
+	var seen []string
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		now := stranger
+		if now {
+			seen = append(seen, r.Header.Get("Authorization"))
+		}
+		mu.Unlock()
+		if !now {
+			s.Handler().ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{"status":"ready","proof":"nonsense"}`)
+	}))
+	defer front.Close()
+	c, err := New(front.URL, testToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	v := c.View(ctx, ViewOptions{Rows: true})
+	sub := v.Subscribe(10)
+	defer sub.Close()
+	if err := v.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	stranger = true
+	mu.Unlock()
+	s.Close()
+	for err == nil {
+		_, err = sub.Next(ctx, nil)
+	}
+	if !errors.Is(err, tcp.ErrPermission) {
+		t.Errorf("the view ended with %v", err)
+	}
+	cancel()
+	v.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) == 0 || strings.Join(seen, "") != "" {
+		t.Errorf("the stranger was sent %q", seen)
+	}
 }
 
 func TestList(t *testing.T) {

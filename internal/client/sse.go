@@ -24,6 +24,8 @@ const (
 	// lastWait.
 	firstWait = 200 * time.Millisecond
 	lastWait  = 5 * time.Second
+	// readyWait is how long a daemon may take to show that it is ready again.
+	readyWait = 10 * time.Second
 )
 
 // errBroken wraps the error of a stream that had begun.

@@ -113,14 +113,21 @@ func (v *View) Wait() { v.work.Wait() }
 // Snapshot implements tcp.View.
 func (v *View) Snapshot() *tcp.Snapshot { return v.snapshot.Load() }
 
-// follow keeps a stream going: when it breaks it is opened again.
+// follow keeps a stream going: when it breaks it is opened again, with a server
+// that shows that it is still the one which knows the token.
 func (v *View) follow(stream func(begun func()) error) {
 	wait := firstWait
-	for {
-		err := stream(func() {
-			wait = firstWait
-			v.tell(nil)
-		})
+	for first := true; ; first = false {
+		var err error
+		if !first {
+			err = v.ready()
+		}
+		if err == nil {
+			err = stream(func() {
+				wait = firstWait
+				v.tell(nil)
+			})
+		}
 		switch {
 		case v.ctx.Err() != nil:
 			v.end(nil)
@@ -139,6 +146,13 @@ func (v *View) follow(stream func(begun func()) error) {
 		}
 		wait = min(2*wait, lastWait)
 	}
+}
+
+// ready is Ready of the client, within the time that a daemon at work needs.
+func (v *View) ready() error {
+	ctx, cancel := context.WithTimeout(v.ctx, readyWait)
+	defer cancel()
+	return v.c.Ready(ctx)
 }
 
 // tell reports that the daemon was lost, or is back.
