@@ -316,14 +316,19 @@ func (c *connScan) records(ctx context.Context, m *moment, list []shown, columns
 	var scratch store.Answer
 	var mu sync.Mutex
 	err := m.eachChunk(ctx, store.Connections, chunks, c.s, &scratch, func(i int, r *chunkRows) error {
-		rec, err := r.connections(columns)
+		of := byChunk[numbers[i]]
+		rows := make([]uint32, len(of))
+		for j, w := range of {
+			rows[j] = w.row
+		}
+		rec, err := r.some(columns, rows)
 		if err != nil {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, w := range byChunk[numbers[i]] {
-			x := covering{rec: *rec(int(w.row)), tail: r.tails}
+		for j, w := range of {
+			x := covering{rec: *rec(j), tail: r.tails}
 			x.from = coverOf(&x.rec)
 			merged[w.to].add(&x, c.s)
 		}

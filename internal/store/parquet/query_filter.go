@@ -292,10 +292,8 @@ func (c *rowFilter) connTest(n filter.Node) rowTest {
 // connections returns what makes records out of rows, with some columns; nil is
 // all.
 func (r *chunkRows) connections(want []bool) (func(i int) *store.Record, error) {
-	cols := store.RecordColumns()
-	var places []int
-	var vecs []*vec
-	for i := range cols {
+	var p recordParts
+	for i := range store.RecordColumns() {
 		if want != nil && !want[i] {
 			continue
 		}
@@ -303,16 +301,55 @@ func (r *chunkRows) connections(want []bool) (func(i int) *store.Record, error) 
 		if err != nil {
 			return nil, err
 		}
-		if v.unknown < r.n {
-			places, vecs = append(places, i), append(vecs, v)
-		}
+		p.add(i, v)
 	}
-	return func(row int) *store.Record {
-		rec := &store.Record{Conn: new(tcp.Conn)}
-		for i, place := range places {
-			scatter(vecs[i], &cols[place], rec, row)
+	return p.record, nil
+}
+
+// some is connections for a few rows, named by their place in rows: it holds one
+// column as a whole at a time.
+func (r *chunkRows) some(want []bool, rows []uint32) (func(i int) *store.Record, error) {
+	var p recordParts
+	for i := range store.RecordColumns() {
+		if want != nil && !want[i] {
+			continue
 		}
-		nameHost(rec)
-		return rec
-	}, nil
+		v, err := r.col(i)
+		if err != nil {
+			return nil, err
+		}
+		few := new(vec)
+		few.reset(v.typ)
+		if v.unknown < v.len() {
+			for _, row := range rows {
+				few.appendFrom(v, int(row))
+			}
+			p.add(i, few)
+		}
+		r.cols[i] = nil
+		r.idle.put(v)
+	}
+	return p.record, nil
+}
+
+// recordParts are the columns that records are made of.
+type recordParts struct {
+	places []int
+	vecs   []*vec
+}
+
+func (p *recordParts) add(place int, v *vec) {
+	if v.unknown < v.len() {
+		p.places, p.vecs = append(p.places, place), append(p.vecs, v)
+	}
+}
+
+func (p *recordParts) record(row int) *store.Record {
+	cols := store.RecordColumns()
+	rec := &store.Record{Conn: new(tcp.Conn)}
+	for i, place := range p.places {
+		scatter(p.vecs[i], &cols[place], rec, row)
+	}
+	nameHost(rec)
+	return rec
 }

@@ -75,14 +75,24 @@ func (e *Engine) take(func(*segmentInfo) bool) (*moment, error) {
 	v := e.acquire()
 	before, err := loadOpen(e.fs, v.open)
 	if err != nil {
-		e.report(openName(v.open), 0, 0, "open connections cannot be read: "+err.Error(), "")
+		e.reportOnce(openName(v.open), 0, "open connections cannot be read: "+err.Error())
 	}
 	return &moment{
 		view: v, fs: e.fs, release: func() { e.release(v) }, before: before, lost: err != nil,
 		report: func(g *segmentInfo, err error) {
-			e.report(g.name(), 0, g.Bytes, "segment cannot be read: "+err.Error(), "")
+			e.reportOnce(g.name(), g.Bytes, "segment cannot be read: "+err.Error())
 		},
 	}, nil
+}
+
+// reportOnce is report for what each query meets again.
+func (e *Engine) reportOnce(name string, size int64, what string) {
+	e.mu.Lock()
+	known := slices.ContainsFunc(e.status.Damage, func(d store.Damage) bool { return d.File == name && d.What == what })
+	e.mu.Unlock()
+	if !known {
+		e.report(name, 0, size, what, "")
+	}
 }
 
 // A moment is what was stored at one moment. Its files stay until release.
