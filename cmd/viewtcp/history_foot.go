@@ -28,7 +28,7 @@ func (x *question) foot(a *store.Answer, n int, what string) error {
 }
 
 func (x *question) footLines(a *store.Answer, n int, what string) []string {
-	first := fmt.Sprintf("%s of %s; %s", counted(n, what), spanText(x.q.From, x.q.To), x.readText(a))
+	first := fmt.Sprintf("%s of %s; %s", counted(n, what), spanText(x.q.From, x.q.To), x.readText(a, what))
 	switch {
 	case !a.Complete():
 	case a.Retained > x.q.From.UnixNano():
@@ -71,7 +71,7 @@ func counted(n int, what string) string {
 }
 
 // readText says what an answer was made of.
-func (x *question) readText(a *store.Answer) string {
+func (x *question) readText(a *store.Answer, what string) string {
 	from := "rows of connections"
 	peaks := len(x.q.Aggregates) > 0
 	for _, g := range x.q.Aggregates {
@@ -79,6 +79,8 @@ func (x *question) readText(a *store.Answer) string {
 	}
 	interval := map[store.Resolution]string{store.ByMinute: "minute", store.ByHour: "hour"}[a.Resolution]
 	switch {
+	case what == "events":
+		from = "rows"
 	case interval != "" && peaks:
 		from = "peaks measured each " + interval
 	case interval != "":

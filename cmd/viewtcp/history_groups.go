@@ -130,7 +130,7 @@ func (l *groupList) run(ctx context.Context) error {
 	}
 	if before != nil {
 		from, to := x.beforeRange()
-		text := fmt.Sprintf("compared with %s; %s", spanText(from, to), x.readText(before))
+		text := fmt.Sprintf("compared with %s; %s", spanText(from, to), x.readText(before, "groups"))
 		if !before.Complete() || before.Retained > from.UnixNano() {
 			text += ", which is not complete"
 		}
