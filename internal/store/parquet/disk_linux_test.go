@@ -38,10 +38,10 @@ func tmpfs(t *testing.T, options string) string {
 // TestFaultSmallDisk fills a real file system and frees it again.
 func TestFaultSmallDisk(t *testing.T) {
 	dir := tmpfs(t, "size=4m,mode=0700")
-	w := writing{Dir: filepath.Join(dir, "data"), Rows: 10, SealRows: 200}
+	w := writing{Dir: filepath.Join(dir, "data"), Rows: 10, SealRows: 400}
 	cfg := w.config()
 	cfg.Retention = map[store.Table]Retention{
-		store.Connections: {Bytes: 60_000}, store.Rollups1m: {Bytes: 30_000}, store.Rollups1h: {Bytes: 30_000},
+		store.Connections: {Bytes: 20_000}, store.Rollups1m: {Bytes: 5_000}, store.Rollups1h: {Bytes: 5_000},
 	}
 	e, err := Open(cfg)
 	if err != nil {

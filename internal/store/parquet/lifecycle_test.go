@@ -319,8 +319,8 @@ func TestCompaction(t *testing.T) {
 	e := mustOpen(t, cfg)
 	g := storetest.NewGenerator(24, 400, storetest.Begin, 2)
 	want := make(ledger)
-	for i := range 8 {
-		feed(t, e, g, want, "a", 1+i, 1, 50)
+	for i := range 5 {
+		feed(t, e, g, want, "a", 1+i, 1, 80)
 		e.maintaining.Lock()
 		_, err := e.seal()
 		e.maintaining.Unlock()
@@ -407,7 +407,7 @@ func TestLostManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := storetest.NewGenerator(27, 250, storetest.Begin, 2)
+		g := storetest.NewGenerator(27, 250, storetest.Begin, 0.5)
 		want := make(ledger)
 		for i := range 4 {
 			feed(t, e, g, want, "a", 1+5*i, 5, 10)
