@@ -351,6 +351,30 @@ func TestHistoryGenerated(t *testing.T) {
 	}
 }
 
+// TestHistoryTimeline checks the objects of a story and their order.
+func TestHistoryTimeline(t *testing.T) {
+	dir := byHand(t)
+	rows := objects(t, inProcess(t, "history", "--data", dir, "--timeline", tcp.ID(3).String(), "-o", "jsonl"))
+	for name, want := range map[string]string{
+		"event":        "opened established row reset closed",
+		"time":         "2026-11-20T12:05:30.000000000Z 2026-11-20T12:05:30.002000000Z 2026-11-20T12:05:40.000000000Z 2026-11-20T12:05:40.000000000Z 2026-11-20T12:05:40.000000000Z",
+		"kind":         "- - close - -",
+		"bytes_sent":   "- - 10 - -",
+		"by":           "- - - remote -",
+		"close_reason": "- - rst_received - rst_received",
+		"closed_by":    "- - remote - remote",
+	} {
+		if got := column(rows, name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	// Samples are told too, with what they measured.
+	rows = objects(t, inProcess(t, "history", "--data", dir, "--timeline", tcp.ID(1).String(), "-o", "jsonl"))
+	if got := column(rows, "send_rate"); strings.Join(strings.Fields(strings.ReplaceAll(got, "-", "")), " ") != "0 10 20 30 40 50" {
+		t.Errorf("send_rate is %s", got)
+	}
+}
+
 func TestHistoryCompare(t *testing.T) {
 	dir := byHand(t)
 	r := inProcess(t, "history", "--data", dir, "--since", "2026-11-20T12:05:50Z", "--until", "2026-11-20T12:30:00Z",
@@ -384,6 +408,7 @@ func TestHistoryFormats(t *testing.T) {
 		{"--heatmap"},
 		{"--heatmap", "--group-by", "process"},
 		{"--group-by", "process", "--compare", "--top", "1"},
+		{"--timeline", tcp.ID(1).String()},
 	} {
 		for _, format := range formats {
 			r := asked(t, dir, append(args, "-o", format)...)
