@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -214,10 +215,15 @@ func appendUsage(b []byte, u *UsageSample) []byte {
 	}
 	text("process", u.Process)
 	b = append(b, `,"values":{`...)
-	for i, v := range u.Values {
-		if i > 0 {
+	first := true
+	for _, v := range u.Values {
+		if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
+			continue // JSON has neither
+		}
+		if !first {
 			b = append(b, ',')
 		}
+		first = false
 		b = append(api.AppendString(b, v.Name), ':')
 		b = strconv.AppendFloat(b, v.Value, 'g', -1, 64)
 	}

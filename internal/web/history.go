@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -308,7 +309,7 @@ func (s *Server) heatmap(w *response, r *request) error {
 	rows := make(map[string]int)
 	answer, err := s.cfg.Store.Aggregate(ctx, q, func(g *store.Group) error {
 		column := int((g.Time - first.UnixNano()) / int64(q.Every))
-		if column < 0 || column >= columns || !g.Known[0] {
+		if column < 0 || column >= columns || !g.Known[0] || math.IsNaN(g.Values[0]) || math.IsInf(g.Values[0], 0) {
 			return nil
 		}
 		key := ""

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -331,7 +332,7 @@ func (s *spec) answer(f *fixture, method, route, path, body string) {
 type usageOf struct{}
 
 func (usageOf) Usage(_ context.Context, _, _ time.Time, fn func(UsageSample) error) error {
-	return fn(UsageSample{Time: testBegin.UnixNano(), Host: "h", Scope: "process", PID: 4, Process: "p\x1b", Values: []UsageValue{{"cpu_percent", 12.5}, {"rss_bytes", 1 << 40}}})
+	return fn(UsageSample{Time: testBegin.UnixNano(), Host: "h", Scope: "process", PID: 4, Process: "p\x1b", Values: []UsageValue{{"cpu_percent", 12.5}, {"rss_bytes", 1 << 40}, {"broken", math.Inf(1)}}})
 }
 
 // onePacket is a recorder with a short file.
