@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,6 +247,10 @@ func TestServeContext(t *testing.T) {
 		waitABit()
 	}
 	eventually(func() bool { return closed(stored(t, dir)) >= 2*len(ends) })
+	code, body := ask(t, dir, http.MethodGet, "/metrics")
+	if code != http.StatusOK || !strings.Contains(body, `viewtcp_tail_matches_total{outcome="marked"} `) || strings.Contains(body, "viewtcp_tail_lines_total 0\n") {
+		t.Errorf("metrics: %d", code)
+	}
 	if r := p.interrupt(t); r.code != exitOK {
 		t.Fatal(r)
 	}

@@ -71,6 +71,7 @@ func (d *daemon) metrics(w io.Writer) error {
 		d.historyMetrics(&x)
 	}
 	d.recorderMetrics(&x)
+	d.around.metrics(&x)
 	_, err := w.Write(x.b.Bytes())
 	return err
 }

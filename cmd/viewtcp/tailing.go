@@ -106,6 +106,8 @@ type tailing struct {
 	stop    context.CancelFunc // guarded by mu
 	running sync.WaitGroup
 	tailer  *tail.Tailer // guarded by mu; nil while nothing is followed
+	// before is what tailers that have ended counted.
+	before tail.Stats // guarded by mu
 }
 
 // start follows the files of a configuration until ctx ends or end is called.
@@ -135,12 +137,17 @@ func (t *tailing) start(ctx context.Context, c *serveConfig) {
 func (t *tailing) end() {
 	t.mu.Lock()
 	stop := t.stop
-	t.stop, t.tailer = nil, nil
+	t.stop = nil
 	t.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
 	t.running.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tailer != nil {
+		t.before, t.tailer = addTails(t.before, t.tailer.Stats()), nil
+	}
 }
 
 // reload follows what a new configuration says.
