@@ -149,5 +149,5 @@ func topDaemon(ctx context.Context, e env, c *topFlags, d *client.Client, f *fil
 	if !d.Local() { // these are about this machine
 		cfg.Parents, cfg.Counters, cfg.Capture, cfg.Close = nil, nil, nil, nil
 	}
-	return tui.Run(ctx, cfg)
+	return runTUI(ctx, e, cfg)
 }

@@ -132,10 +132,7 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 
 	names := newTopNames(c)
 	defer names.close()
-	terr := tui.Run(ctx, topConfig(e, c, f, live, live.status, names))
-	if p, ok := errors.AsType[*tui.PanicError](terr); ok {
-		fmt.Fprintf(e.stderr, "%s\n", p.Stack) // for the report of the mistake
-	}
+	terr := runTUI(ctx, e, topConfig(e, c, f, live, live.status, names))
 	end()
 	err = <-fed
 	switch {
@@ -145,6 +142,16 @@ func top(ctx context.Context, e env, c *topFlags, args []string) error {
 		return err
 	}
 	return errors.Join(terr, err)
+}
+
+// runTUI shows connections until the user has enough. Of a mistake of the program
+// it prints where it was, for the report.
+func runTUI(ctx context.Context, e env, cfg tui.Config) error {
+	err := tui.Run(ctx, cfg)
+	if p, ok := errors.AsType[*tui.PanicError](err); ok {
+		fmt.Fprintf(e.stderr, "%s\n", p.Stack)
+	}
+	return err
 }
 
 // topConfig hands the terminal interface what it shows and may do.
