@@ -265,15 +265,17 @@ func (v *vec) codeOfText(s string) uint32 {
 	return noCode
 }
 
-// bounds is the range that the rows of connections tell of, for queries without
-// one: no bound is left open.
+// bounds is the range that there is anything of, for queries without one: no bound
+// is left open. Roll-ups and peaks are often kept for longer than rows.
 func (m *moment) bounds(s span) (span, error) {
 	if s.from != math.MinInt64 && s.to != math.MaxInt64 {
 		return s, nil
 	}
 	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
 	for i := range m.view.segments {
-		if g := &m.view.segments[i]; g.Table == store.Connections.String() {
+		g := &m.view.segments[i]
+		switch g.Table {
+		case store.Connections.String(), store.Rollups1m.String(), store.Rollups1h.String(), store.Peaks.String():
 			lo, hi = min(lo, g.First), max(hi, g.Last)
 			if g.Cover != 0 {
 				lo = min(lo, g.Cover)

@@ -205,7 +205,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add(uint64(2), "rtt > 20ms or host 192.0.2.3")
 	f.Add(uint64(3), "")
 	f.Add(uint64(4), "tcp.flags.fin == 1 xor state closed")
-	rows := storetest.History(21, 90, storetest.Begin, 72*time.Hour)
+	rows := storetest.History(21, 40, storetest.Begin, 72*time.Hour)
 	ref := &storetest.Reference{Records: rows}
 	e, err := Open(testConfig(f.TempDir()))
 	if err != nil {
@@ -222,7 +222,7 @@ func FuzzQuery(f *testing.F) {
 		if fl, err := filter.Parse(text); err == nil && !fl.MatchesAll() {
 			q.Filter = fl
 		}
-		if q.To.Sub(q.From) > 200*max(q.Every, time.Minute) && q.Every > 0 {
+		if q.To.Sub(q.From) > 40*max(q.Every, time.Minute) && q.Every > 0 {
 			q.Every = 0 // the reference is slow
 		}
 		got, _, err := storetest.Groups(t.Context(), e, q)
