@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,17 +31,17 @@ type daemon struct {
 	manager *notifier
 	started time.Time
 
-	lock     *fileLock
-	token    string
-	engine   *parquet.Engine // nil where no history is kept
-	noStore  string          // why not
-	history  *history        // nil likewise
-	view     *liveView
-	collect  *collection
-	recorder *packetRecorder
-	around   *surroundings
-	listener net.Listener
-	web      *webServer
+	lock      *fileLock
+	token     string
+	engine    *parquet.Engine // nil where no history is kept
+	noStore   string          // why not
+	history   *history        // nil likewise
+	view      *liveView
+	collect   *collection
+	recorder  *packetRecorder
+	around    *surroundings
+	listening *listening
+	web       *webServer
 
 	mu  sync.Mutex
 	cfg serveConfig // guarded by mu
@@ -90,7 +89,7 @@ func (d *daemon) run(ctx context.Context) error {
 		ended <- d.collect.run(sources)
 	})
 	running.Go(func() {
-		if err := d.web.serve(d.listener); err != nil {
+		if err := d.web.serve(d.listening); err != nil {
 			d.log.Error("the server ended", "err", err)
 			ended <- err
 		}
@@ -128,11 +127,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.token, err = makeToken(d.dir); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	var lc net.ListenConfig
-	if d.listener, err = lc.Listen(ctx, "tcp", d.cfg.listen); err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("%w: is another viewtcp serve running? --listen gives this one another address", err)
-		}
+	if d.listening, err = listen(ctx, &d.cfg); err != nil {
 		return err
 	}
 	if err := d.openStore(); err != nil {
@@ -204,14 +199,14 @@ func (d *daemon) openStore() error {
 
 // becomeReady tells everybody when the first pass has ended.
 func (d *daemon) becomeReady(ctx context.Context) {
-	info := daemonInfo{Address: d.listener.Addr().String(), PID: os.Getpid(), Started: d.started.UTC()}
+	info := daemonInfo{Address: d.listening.local.Addr().String(), PID: os.Getpid(), Started: d.started.UTC()}
 	if err := writeDaemonInfo(d.dir, info); err != nil {
 		d.log.Warn("other commands do not find this daemon by its data directory", "err", err)
 	}
-	d.tell("listening on http://" + info.Address + "/")
+	d.tell("listening on " + d.listening.url() + "/")
 	if d.cfg.log.format == "text" && !d.manager.managed() {
 		// Once, for whoever started it; no log may have it.
-		d.tell("open http://" + info.Address + d.web.Launch() + " in a browser: it logs in once, within 15 minutes")
+		d.tell("open " + d.listening.url() + d.web.Launch() + " in a browser: it logs in once, within 15 minutes")
 	}
 	select {
 	case <-d.collect.ready:
@@ -221,7 +216,7 @@ func (d *daemon) becomeReady(ctx context.Context) {
 	for _, s := range d.summary() {
 		d.tell(s)
 	}
-	if err := d.manager.ready(ctx, "serving http://"+info.Address); err != nil {
+	if err := d.manager.ready(ctx, "serving "+d.listening.url()); err != nil {
 		d.log.Warn("no service manager", "err", err)
 	}
 }
@@ -302,7 +297,7 @@ func (d *daemon) reload(ctx context.Context) {
 		d.log.Debug("reloading", "err", err)
 	}
 	defer func() {
-		if err := d.manager.ready(ctx, "serving http://"+d.listener.Addr().String()); err != nil {
+		if err := d.manager.ready(ctx, "serving "+d.listening.url()); err != nil {
 			d.log.Debug("reloaded", "err", err)
 		}
 	}()
@@ -425,10 +420,8 @@ func (d *daemon) close() error {
 	if d.web != nil {
 		d.web.Close()
 	}
-	if d.listener != nil {
-		if err := d.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+	if d.listening != nil {
+		errs = append(errs, d.listening.close())
 	}
 	if d.history != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

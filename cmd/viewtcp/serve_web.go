@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -23,7 +22,7 @@ func newWebServer(d *daemon) (*webServer, error) {
 	cfg := web.Config{
 		View: d.around.view(d.view), Usage: d.usage(), Health: d.health, Metrics: d.metrics,
 		Packets: &recordedPackets{dir: d.recorder.dir, flush: d.recorder.flush, past: d.querier()},
-		Token:   d.token, Hosts: d.cfg.hosts, Version: version,
+		Token:   d.token, Hosts: append(d.listening.names(), d.cfg.hosts...), Version: version,
 		FilterOptions: filterOptions, Log: d.log,
 	}
 	if d.engine != nil {
@@ -66,11 +65,26 @@ func (d *daemon) health() web.Health {
 }
 
 // serve answers until stop.
-func (w *webServer) serve(ln net.Listener) error {
-	if err := w.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
+func (w *webServer) serve(l *listening) error {
+	if l.tls == nil {
+		return unlessClosed(w.http.Serve(l.main))
 	}
-	return nil
+	w.http.TLSConfig = l.tls
+	ended := make(chan error, 2)
+	go func() { ended <- unlessClosed(w.http.ServeTLS(l.main, "", "")) }()
+	go func() { ended <- unlessClosed(w.http.Serve(l.local)) }()
+	err := <-ended
+	if err != nil {
+		_ = w.http.Close() // the other one alone is no service
+	}
+	return errors.Join(err, <-ended)
+}
+
+func unlessClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // stop ends streams, lets requests finish for a moment and cuts off the rest.

@@ -18,6 +18,7 @@ import (
 // instead, and what the command line says instead of that.
 type serveConfig struct {
 	listen, data string
+	tls          tlsConfig
 	hosts        []string
 	collect      collectConfig
 	names        namesConfig
