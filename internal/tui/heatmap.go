@@ -133,7 +133,7 @@ func (o *overview) drawHeat(c *canvas) {
 
 // timeAxis is the line below the heatmap: every five minutes, up to now.
 func timeAxis(width int) string {
-	const every = 5 * 60e9 / int(heatBucket)
+	const every = int(5 * 60e9 / heatBucket)
 	line := bytes.Repeat([]byte{' '}, width)
 	copy(line[width-len("now"):], "now")
 	for n := 1; width-1-n*every >= 0; n++ {
