@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -149,6 +150,42 @@ func (x *extcapFlags) run(ctx context.Context, e env) error {
 	if x.fifo == "" {
 		return usagef("--capture needs --fifo")
 	}
+	err := x.captureInto(ctx, e)
+	if err != nil {
+		endPipe(ctx, x.fifo)
+	}
+	return err
+}
+
+// pipeWait is how long the reader of a pipe may take to open it.
+const pipeWait = 3 * time.Second
+
+// endPipe lets the reader of a pipe see its end. One that nobody ever opened for
+// writing has none: dumpcap would wait for the first packet until it is killed.
+func endPipe(ctx context.Context, path string) {
+	if st, err := os.Stat(path); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pipeWait)
+	defer cancel()
+	for ctx.Err() == nil {
+		// Without O_NONBLOCK it would wait for a reader that may never come.
+		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			_ = f.Close()
+			return
+		}
+		if !errors.Is(err, syscall.ENXIO) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (x *extcapFlags) captureInto(ctx context.Context, e env) error {
 	f, err := x.parse()
 	if err != nil {
 		return err

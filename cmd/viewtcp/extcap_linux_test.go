@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +44,9 @@ func wiresharkHome(tb testing.TB) []string {
 
 func wiresharkIn(tb testing.TB, vars []string, ns *tcptest.NetNS, args ...string) (cmd *exec.Cmd, stdout, stderr *sharedText) {
 	tb.Helper()
-	cmd = exec.CommandContext(tb.Context(), "tshark", args...)
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*patience)
+	tb.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, "tshark", args...)
 	cmd.Env = append(os.Environ(), vars...)
 	stdout, stderr = new(sharedText), new(sharedText)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -228,5 +232,37 @@ func TestCaptureFifo(t *testing.T) {
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		t.Error("the pipe is gone")
+	}
+}
+
+// TestExtcapEndsPipe: the reader of the pipe comes to its end although nothing
+// was captured, whether it opens the pipe before or after the mistake.
+func TestExtcapEndsPipe(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "fifo")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		read := func() {
+			f, err := os.OpenFile(path, os.O_RDONLY, 0) // waits for somebody who writes
+			if err == nil {
+				_, err = io.Copy(io.Discard, f)
+				err = errors.Join(err, f.Close())
+			}
+			ended <- err
+		}
+		if late {
+			time.AfterFunc(200*time.Millisecond, read)
+		} else {
+			go read()
+		}
+		r := viewtcp(t, "extcap", "--capture", "--extcap-interface", "viewtcp", "--fifo", path, "--filter", "prt 80")
+		if r.code != exitUsage || !strings.Contains(r.stderr, `"prt"`) {
+			t.Errorf("%v", r)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
