@@ -282,7 +282,7 @@ func TestAnalyzeWrite(t *testing.T) {
 	for _, name := range []string{"out.pcapng", "out.pcap"} {
 		out := filepath.Join(t.TempDir(), name)
 		r := mustSucceed(t, inProcess(t, "analyze", path, "retransmissions > 0", "-w", out))
-		if !strings.Contains(r.stderr, "payload of 3 packets") || !strings.Contains(r.stderr, "wrote 9 packets of 1 connections") || r.stdout != "" {
+		if !strings.Contains(r.stderr, "payload of 3 packets") || !strings.Contains(r.stderr, "wrote 9 packets of 1 connection ") || r.stdout != "" {
 			t.Errorf("%v", r)
 		}
 		frames, _ := readFrames(t, out)

@@ -119,7 +119,7 @@ func TestExport(t *testing.T) {
 	sameFrames(t, "by port", framesOf(t, out), of(func(p uint16) bool { return p == one }))
 	// The id stands in the comments.
 	id := regexp.MustCompile(`connection (c[0-9a-v]{13})`).FindStringSubmatch(framesOf(t, out)[0].Comment)[1]
-	if r := export(exitOK, id); !strings.Contains(r.stderr, "of 1 connections") {
+	if r := export(exitOK, id); !strings.Contains(r.stderr, "of 1 connection") {
 		t.Errorf("%v", r)
 	}
 	sameFrames(t, "by id", framesOf(t, out), of(func(p uint16) bool { return p == one }))
