@@ -128,7 +128,7 @@ func (o *analyzed) export(r *reading, rows map[uint32]*tcp.Conn) error {
 	if x.payload {
 		o.e.warn("the file holds payload of " + fmt.Sprint(x.withPayload) + " packets, as it was captured; --headers-only leaves it out")
 	}
-	fmt.Fprintf(o.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(int(x.packets), "packets"), counted(len(rows), "connections"), output.Clean(o.a.write))
+	fmt.Fprintf(o.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(x.packets, "packets"), counted(len(rows), "connections"), output.Clean(o.a.write))
 	return nil
 }
 

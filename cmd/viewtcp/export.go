@@ -215,7 +215,7 @@ func (r *recorded) write(chosen chosenConns) error {
 	if s := r.leftOut(); s != "" {
 		r.e.warn(s)
 	}
-	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(int(out.packets), "packets"), counted(conns, "connections"), output.Clean(r.x.write))
+	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(out.packets, "packets"), counted(conns, "connections"), output.Clean(r.x.write))
 	return nil
 }
 
