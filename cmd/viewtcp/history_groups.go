@@ -36,8 +36,11 @@ type groupList struct {
 	codec *api.GroupCodec
 	groups,
 	before []*store.Group
-	buf []byte
-	n   int
+	// blind says that nobody watched in the time before: its numbers are unknown,
+	// not 0.
+	blind bool
+	buf   []byte
+	n     int
 }
 
 // groupsView prints numbers of groups.
@@ -149,11 +152,28 @@ func (l *groupList) readBefore(ctx context.Context) (*store.Answer, error) {
 	q := l.x.q
 	q.From, q.To = l.x.beforeRange()
 	q.Top = 0
-	return l.x.ask.Aggregate(ctx, &q, func(g *store.Group) error {
+	a, err := l.x.ask.Aggregate(ctx, &q, func(g *store.Group) error {
 		l.x.ask.progress.row()
 		l.before = append(l.before, keptGroup(g))
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	l.blind = len(l.before) == 0 && unwatched(a, q.From.UnixNano(), q.To.UnixNano())
+	return a, nil
+}
+
+// unwatched reports whether an answer knows nothing of its range.
+func unwatched(a *store.Answer, from, to int64) bool {
+	at := max(from, a.Retained)
+	for _, g := range a.Gaps { // by time
+		if g.From > at {
+			break
+		}
+		at = max(at, g.To)
+	}
+	return at >= to
 }
 
 // keptGroup is a group for longer than the callback.
@@ -320,12 +340,16 @@ func (l *groupList) join() map[string]*store.Group {
 			}
 		}
 	}
-	if other != nil {
+	if other != nil && !l.blind {
 		before[keyOf(other)] = rest
 	}
 	for _, g := range l.groups {
 		if before[keyOf(g)] == nil {
-			before[keyOf(g)] = l.empty()
+			none := l.empty()
+			if l.blind {
+				clear(none.Known)
+			}
+			before[keyOf(g)] = none
 		}
 	}
 	return before

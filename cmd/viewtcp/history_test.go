@@ -551,3 +551,27 @@ func TestHistoryFoot(t *testing.T) {
 		t.Errorf("a range without a gap: %s", whole.stderr)
 	}
 }
+
+// TestUnwatched: only a range of which nothing at all is known has no numbers.
+func TestUnwatched(t *testing.T) {
+	gap := func(from, to int64) store.Gap { return store.Gap{From: from, To: to} }
+	for _, tt := range []struct {
+		name     string
+		retained int64
+		gaps     []store.Gap
+		want     bool
+	}{
+		{"all of it", 0, nil, false},
+		{"before the first row", 200, nil, true},
+		{"up to the end", 150, nil, false},
+		{"a gap", 0, []store.Gap{gap(100, 200)}, true},
+		{"two gaps", 0, []store.Gap{gap(90, 150), gap(150, 210)}, true},
+		{"the first row, then a gap", 150, []store.Gap{gap(140, 200)}, true},
+		{"a moment between", 0, []store.Gap{gap(90, 150), gap(151, 210)}, false},
+		{"gaps elsewhere", 0, []store.Gap{gap(0, 100), gap(200, 300)}, false},
+	} {
+		if got := unwatched(&store.Answer{Retained: tt.retained, Gaps: tt.gaps}, 100, 200); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
