@@ -24,8 +24,9 @@ type late struct {
 	before *late
 }
 
-// maxLate bounds what is remembered, whatever the time.
-const maxLate = 1 << 18
+// maxLate bounds what is remembered, whatever the time: a storm of closes must not
+// fill the memory with the dead.
+const maxLate = 1 << 16
 
 // RememberClosed makes LookupAt find connections for so long after their close.
 // It must be called before the first batch.
