@@ -23,7 +23,7 @@ type history struct {
 	host   string
 	boot   string
 
-	trackers chan *track.Tracker
+	trackers chan followed
 	passes   chan chan struct{}
 	usage    chan []store.Usage
 	ending   chan struct{} // closed: take what there is and end
@@ -70,7 +70,7 @@ func newHistory(engine store.Appender, host, boot string, log *slog.Logger) *his
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &history{
 		engine: engine, log: log.With("component", "history"), host: host, boot: boot,
-		trackers: make(chan *track.Tracker), passes: make(chan chan struct{}), usage: make(chan []store.Usage, 16),
+		trackers: make(chan followed), passes: make(chan chan struct{}), usage: make(chan []store.Usage, 16),
 		ending: make(chan struct{}), done: make(chan struct{}), appended: make(chan struct{}),
 		out: make(chan *store.Batch, outgoing), back: make(chan *store.Batch, outgoing+1), cancel: cancel,
 	}
@@ -79,11 +79,23 @@ func newHistory(engine store.Appender, host, boot string, log *slog.Logger) *his
 	return h
 }
 
+// followed is a tracker that is told of from now on; on is closed when it is.
+type followed struct {
+	tracker *track.Tracker
+	on      chan struct{}
+}
+
 // begin makes a tracker the one that is told of. It is called before anything
-// reaches the tracker.
+// reaches the tracker, and returns when no event of it can be missed.
 func (h *history) begin(t *track.Tracker) {
+	f := followed{t, make(chan struct{})}
 	select {
-	case h.trackers <- t:
+	case h.trackers <- f:
+	case <-h.done:
+		return
+	}
+	select {
+	case <-f.on:
 	case <-h.done:
 	}
 }
@@ -168,8 +180,9 @@ func (h *history) makeRows() {
 	defer ticker.Stop()
 	for {
 		select {
-		case t := <-h.trackers:
-			m.begin(t)
+		case f := <-h.trackers:
+			m.begin(f.tracker)
+			close(f.on)
 		case read := <-h.passes:
 			m.start()
 			close(read)

@@ -174,7 +174,7 @@ func TestServe(t *testing.T) {
 	}
 	overHTTP := framesOf(t, out)
 	r := inProcess(t, "export", "--data", dir, id, "-w", out)
-	if r.code != exitOK || !strings.Contains(r.stderr, "of 1 connections") {
+	if r.code != exitOK || !strings.Contains(r.stderr, "of 1 connection ") {
 		t.Fatalf("export: %v", r)
 	}
 	frames := framesOf(t, out)
@@ -190,7 +190,7 @@ func TestServe(t *testing.T) {
 	}
 	// History knows what packets do not tell.
 	r = inProcess(t, "export", "--data", dir, "-w", out, fmt.Sprintf("cookie == %d", one.Cookie))
-	if r.code != exitOK || !strings.Contains(r.stderr, "of 1 connections") {
+	if r.code != exitOK || !strings.Contains(r.stderr, "of 1 connection ") {
 		t.Errorf("export by cookie: %v", r)
 	}
 
