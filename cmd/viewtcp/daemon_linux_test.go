@@ -77,7 +77,8 @@ func TestDaemonShowsTheSame(t *testing.T) {
 	atWork(t, dir)
 	late, other := loopbackPair(t) // which the daemon sees opening
 	exchange(t, late, other, 777, 888)
-	filter := fmt.Sprintf("local_port in {%d, %d, %d, %d}", portOf(client), portOf(server), portOf(late), portOf(other))
+	// Others may wait in TIME_WAIT on the same ports.
+	filter := fmt.Sprintf("state established and local_port in {%d, %d, %d, %d}", portOf(client), portOf(server), portOf(late), portOf(other))
 
 	local := byCookie(rows(t, viewtcp(t, "list", "-o", "jsonl", "--local", filter)))
 	if len(local) < 4 {
