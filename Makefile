@@ -10,7 +10,9 @@ export PATH := $(PATH):/usr/local/go/bin
 endif
 
 GO       ?= go
-LINT      = $(GO) tool -modfile=tools/go.mod golangci-lint
+# Its cache remembers findings with the path of the file, for equal content: kept
+# per work tree, or it reports of a tree that is gone.
+LINT      = GOLANGCI_LINT_CACHE=$(CURDIR)/bin/lint $(GO) tool -modfile=tools/go.mod golangci-lint
 VERSION  ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The commit's date, not today's: the same commit gives the same binary.
