@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // connectTo starts a client with n connections and returns its ledger.
@@ -278,13 +279,13 @@ func checkChildren(t *testing.T, evs []event, ends []tcptest.PIDReuseEnd, pid fu
 // TestContainer: a process in a control group named as container runtimes name
 // them shows the container.
 func TestContainer(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	own, err := unifiedGroup()
-	tcptest.Need(t, err == nil, "a unified control group hierarchy")
+	need.That(t, err == nil, "a unified control group hierarchy")
 	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	dir := filepath.Join(own, "docker-"+id+".scope")
 	err = os.Mkdir(dir, 0o755)
-	tcptest.Need(t, err == nil, "the right to make a control group")
+	need.That(t, err == nil, "the right to make a control group")
 	t.Cleanup(func() { // after the children, which leave it by their end
 		var err error
 		for range 100 {

@@ -20,6 +20,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // entries reads a zip.
@@ -206,7 +207,7 @@ func TestBundleAnonymized(t *testing.T) {
 // TestServeContext: notes and lines of log files stand on the timeline, with a
 // daemon and without one, and a bundle of real traffic holds its packets.
 func TestServeContext(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	ns := tcptest.NewNetNS(t)
 	server, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
 	_ = server

@@ -21,6 +21,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // capturingIn starts a capture and returns when it sees packets and processes.
@@ -67,7 +68,7 @@ func framesOf(tb testing.TB, path string) []writtenFrame {
 // those it says to root.
 func tshark(tb testing.TB, args ...string) string {
 	tb.Helper()
-	tcptest.NeedPrograms(tb, "tshark")
+	need.Programs(tb, "tshark")
 	cmd := exec.CommandContext(tb.Context(), "tshark", args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -455,7 +456,7 @@ func TestCaptureEnds(t *testing.T) {
 		}
 	})
 	t.Run("pipe to tshark", func(t *testing.T) {
-		tcptest.NeedPrograms(t, "tshark")
+		need.Programs(t, "tshark")
 		from := command(t, nil, "capture", "--netns", ns.Path(), "-i", "lo", "-w", "-", "-c", "6", "--no-process")
 		to := exec.CommandContext(t.Context(), "tshark", "-r", "-", "-T", "fields", "-e", "tcp.dstport")
 		pipe, err := from.StdoutPipe()
@@ -517,7 +518,7 @@ func TestCaptureRotates(t *testing.T) {
 
 // TestCaptureRights: without the right there is one sentence that says which.
 func TestCaptureRights(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	path := filepath.Join(t.TempDir(), "x.pcapng")
 	r := viewtcpWith(t, []how{as(nobody)}, "capture", "-w", path)
 	if r.code != exitPermission || len(r.warnings()) != 1 || !strings.Contains(r.stderr, "CAP_NET_RAW") || !strings.Contains(r.stderr, "setcap") {

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // collecting starts a collector as root and returns its socket, to which every
 // user can find the way.
 func collecting(tb testing.TB, args ...string) (*program, string) {
 	tb.Helper()
-	tcptest.NeedRoot(tb)
+	need.Root(tb)
 	dir, err := os.MkdirTemp("", "viewtcp-collector-") //nolint:usetesting // TempDir is closed to other users
 	if err != nil {
 		tb.Fatal(err)

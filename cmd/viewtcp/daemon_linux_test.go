@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // atWork starts the daemon on a data directory of its own, and returns when others
@@ -70,7 +70,7 @@ func exchange(t *testing.T, a, b net.Conn, sent, received int) {
 // TestDaemonShowsTheSame compares what list says of real connections with a daemon
 // and without one.
 func TestDaemonShowsTheSame(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	dir := t.TempDir()
 	client, server := loopbackPair(t)
 	exchange(t, client, server, 12_345, 54_321)
@@ -126,7 +126,7 @@ func TestDaemonShowsTheSame(t *testing.T) {
 // TestDaemonIsWatched checks that watch tells of a connection what the daemon saw,
 // that a daemon which ends is waited for, and that top shows it.
 func TestDaemonIsWatched(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	dir := t.TempDir()
 	daemon := atWork(t, dir)
 	info, err := readDaemonInfo(dir)
@@ -192,7 +192,7 @@ func TestDaemonIsWatched(t *testing.T) {
 
 // TestDaemonRefuses checks who may not ask, and flags that make no sense.
 func TestDaemonRefuses(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	binary(t)
 	dir, err := os.MkdirTemp(built.dir, "data-") //nolint:usetesting // other users can enter this one
 	if err != nil {

@@ -17,13 +17,14 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // wiresharkHome is a home with ViewTCP installed in it, as the environment of a
 // tshark that finds nothing of the user's.
 func wiresharkHome(tb testing.TB) []string {
 	tb.Helper()
-	tcptest.NeedPrograms(tb, "tshark")
+	need.Programs(tb, "tshark")
 	home := tb.TempDir()
 	vars := []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "WIRESHARK_CONFIG_DIR=" + filepath.Join(home, ".config", "wireshark")}
 	for range 2 { // again over the first one
@@ -118,7 +119,7 @@ func TestExtcapTshark(t *testing.T) {
 
 // TestExtcapMistakes: Wireshark shows what is wrong.
 func TestExtcapMistakes(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	vars := wiresharkHome(t)
 	for _, tt := range []struct{ option, want string }{
 		{"filter:prt 80", `unknown field or word "prt"`},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // What events have beside the fields of their connection.
@@ -39,7 +40,7 @@ func TestFieldContract(t *testing.T) {
 	}
 
 	ns := tcptest.NewNetNS(t)
-	tcptest.NeedPrograms(t, "nft")
+	need.Programs(t, "nft")
 	sockets := tcptest.States(t, ns)
 	seen := map[string]map[string]bool{} // by source
 	for _, source := range sourceNames {

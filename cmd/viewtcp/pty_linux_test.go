@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // A terminal is a pseudoterminal (pty(7)) with a program on it.
@@ -28,7 +28,7 @@ func openTerminal(tb testing.TB, width uint16) *terminal {
 	tb.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		tcptest.Need(tb, false, "a pseudoterminal")
+		need.That(tb, false, "a pseudoterminal")
 	}
 	fd := int(master.Fd())
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestWithoutRights: a user without any gets a list that is right as far as it
@@ -113,14 +114,14 @@ func sameSockets(tb testing.TB, want, got []tcptest.Row, ids bool) {
 // TestCapabilities drops one capability after the other: each costs what it
 // must, and no more.
 func TestCapabilities(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	all := map[string]uintptr{
 		"bpf": unix.CAP_BPF, "perfmon": unix.CAP_PERFMON, "sys_admin": unix.CAP_SYS_ADMIN,
 		"sys_ptrace": unix.CAP_SYS_PTRACE, "dac_read_search": unix.CAP_DAC_READ_SEARCH, "net_admin": unix.CAP_NET_ADMIN,
 	}
 	for name, c := range all {
 		v, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
-		tcptest.Need(t, err == nil && v == 1, "CAP_"+strings.ToUpper(name))
+		need.That(t, err == nil && v == 1, "CAP_"+strings.ToUpper(name))
 	}
 	ns := tcptest.NewNetNS(t)
 	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
@@ -216,7 +217,7 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	t.Run("root", func(t *testing.T) {
-		tcptest.NeedRoot(t)
+		need.Root(t)
 		fs := parse(t, viewtcp(t, "doctor", "-o", "json"))
 		check(t, fs, map[string]bool{"ebpf": true, "netlink": true, "procfs": true})
 		if len(fs) < 10 {
@@ -224,7 +225,7 @@ func TestDoctor(t *testing.T) {
 		}
 	})
 	t.Run("nobody", func(t *testing.T) {
-		tcptest.NeedRoot(t)
+		need.Root(t)
 		hows := []how{as(nobody)}
 		fs := parse(t, viewtcpWith(t, hows, "doctor", "-o", "json"))
 		check(t, fs, map[string]bool{"ebpf": false, "netlink": true, "procfs": true, "host.network_namespaces": false})

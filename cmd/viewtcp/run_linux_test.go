@@ -13,6 +13,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // actor returns the command line of an act for run: a copy of this program that
@@ -90,7 +91,7 @@ func groupsLeft(tb testing.TB) []string {
 func TestRunTree(t *testing.T) {
 	s := newStage(t)
 	_, err := unifiedGroup()
-	tcptest.Need(t, err == nil, "a unified control group hierarchy")
+	need.That(t, err == nil, "a unified control group hierarchy")
 	_, _ = connectTo(t, s.ns, tcptest.ClientConfig{To: mustAddrPort(t, s.to), Count: 2, Send: 10, Name: "stranger"})
 	want := map[string]int{"5": 2, "7": 1} // tree, once and late; middle
 	for _, format := range []string{"jsonl", "json", "csv"} {
@@ -191,7 +192,7 @@ func TestRunByParents(t *testing.T) {
 	t.Run("without the hierarchy", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
-		tcptest.NeedPrograms(t, "unshare", "umount")
+		need.Programs(t, "unshare", "umount")
 		var r result
 		inside(t, s.ns, func() {
 			r = viewtcpWith(t, []how{s.env("tree"), withEnv(holdVariable + "=2s"), wrapped(
@@ -200,7 +201,7 @@ func TestRunByParents(t *testing.T) {
 			)}, "run", "--netns", "self", "-o", "jsonl", "--", actor(t))
 		})
 		_ = os.Remove(s.mark)
-		tcptest.Need(t, r.code != 9, "the right to unmount the hierarchy in a mount namespace of its own")
+		need.That(t, r.code != 9, "the right to unmount the hierarchy in a mount namespace of its own")
 		got := rows(t, result{stdout: r.stdout})
 		if r.code != actCode || len(got) < 3 {
 			t.Errorf("%d connections: %v", len(got), r)
@@ -247,7 +248,7 @@ func TestRunOrphan(t *testing.T) {
 
 // TestRunCodes: what is wrong before the command runs.
 func TestRunCodes(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	for _, tt := range []struct {
 		args []string
 		code int

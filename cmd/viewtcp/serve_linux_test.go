@@ -21,6 +21,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // serving starts serve on a data directory and returns when it has seen all
@@ -300,7 +301,7 @@ func TestServeRefuses(t *testing.T) {
 // TestServeWithoutRights: what a user may see is collected, and what is missing is
 // said.
 func TestServeWithoutRights(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	dir := t.TempDir()
 	if err := os.Chown(dir, nobody, nobody); err != nil {
 		t.Fatal(err)
@@ -407,8 +408,8 @@ func TestServeManaged(t *testing.T) {
 // TestServeFullDisk: a disk without space stops history, not the view of what
 // happens now, and history goes on when there is space again.
 func TestServeFullDisk(t *testing.T) {
-	tcptest.NeedRoot(t)
-	tcptest.NeedPrograms(t, "unshare", "mount", "sh")
+	need.Root(t)
+	need.Programs(t, "unshare", "mount", "sh")
 	ns := tcptest.NewNetNS(t)
 	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
 	dir := t.TempDir()
@@ -466,8 +467,8 @@ func TestServeFullDisk(t *testing.T) {
 
 // TestServeSecondSignal: who does not want to wait need not.
 func TestServeSecondSignal(t *testing.T) {
-	tcptest.NeedRoot(t)
-	tcptest.NeedPrograms(t, "unshare", "mount", "sh")
+	need.Root(t)
+	need.Programs(t, "unshare", "mount", "sh")
 	ns := tcptest.NewNetNS(t)
 	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
 	dir := t.TempDir()
@@ -512,7 +513,7 @@ func (zeros) Read(b []byte) (int, error) {
 
 // TestServeInProcess runs the daemon where the race detector sees it.
 func TestServeInProcess(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

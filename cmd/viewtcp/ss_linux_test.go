@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestListAgreesWithSS holds the lists of every source against ss of iproute2,
 // before and after, on several hundred real sockets in several namespaces.
 func TestListAgreesWithSS(t *testing.T) {
-	tcptest.NeedRoot(t)
-	tcptest.NeedPrograms(t, "ip", "nft", "ss")
+	need.Root(t)
+	need.Programs(t, "ip", "nft", "ss")
 	binary(t)
 	scene := tcptest.NewScene(t, 500)
 	for _, source := range sourceNames {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // quiet is a namespace with a listener and connections that stay.
@@ -217,7 +218,7 @@ func TestBrokenPipe(t *testing.T) {
 // TestFullDisk: what cannot be written is a failure.
 func TestFullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	tcptest.Need(t, err == nil, "/dev/full")
+	need.That(t, err == nil, "/dev/full")
 	defer full.Close()
 	var stderr strings.Builder
 	cmd := command(t, []how{func(c *exec.Cmd) { c.Stdout, c.Stderr = full, &stderr }}, "list", "--netns", "self", "--source", "procfs", "-o", "json")

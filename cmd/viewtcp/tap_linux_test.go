@@ -17,6 +17,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // fixedView shows one snapshot.
@@ -28,7 +29,7 @@ func (v *fixedView) Subscribe(int) tcp.Subscription { return nil }
 // TestTap: connections that pass by on an interface become rows with exact bytes,
 // carry it as observer, and stand beside the host's own.
 func TestTap(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	a, b := tcptest.NewNetNS(t), tcptest.NewNetNS(t)
 	tcptest.VethPair(t, a, b, netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24"))
 	var name string

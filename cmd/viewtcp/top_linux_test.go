@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/vt"
 )
 
@@ -32,7 +33,7 @@ type topSession struct {
 func openTop(t *testing.T, hows []how, args ...string) *topSession {
 	t.Helper()
 	term, err := tcptest.OpenTerminal(140, 40)
-	tcptest.Need(t, err == nil, "a pseudoterminal")
+	need.That(t, err == nil, "a pseudoterminal")
 	s := &topSession{t: t, term: term, home: t.TempDir(), done: make(chan struct{})}
 	s.cmd = command(t, append([]how{
 		func(c *exec.Cmd) {
@@ -112,7 +113,7 @@ func portOf(c net.Conn) int { return c.LocalAddr().(*net.TCPAddr).Port }
 
 // TestTop shows a real connection, all about it, and the layout that is kept.
 func TestTop(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	client, server := loopbackPair(t)
 	filter := fmt.Sprintf("local_port = %d", portOf(client))
 	s := openTop(t, nil, "top", "--netns", "self", filter)
@@ -146,7 +147,7 @@ func TestTop(t *testing.T) {
 
 // TestTopTasks does what docs/tui.md promises to be done in four keys.
 func TestTopTasks(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	t.Run("retransmissions", func(t *testing.T) {
 		ns := tcptest.NewNetNS(t)
 		var client net.Conn
@@ -160,7 +161,7 @@ func TestTopTasks(t *testing.T) {
 		if _, err := client.Write([]byte("into the void")); err != nil {
 			t.Fatal(err)
 		}
-		tcptest.NeedPrograms(t, "nsenter")
+		need.Programs(t, "nsenter")
 		s := openTop(t, []how{wrapped("nsenter", "--net="+ns.Path())}, "top", "--netns", "self", "state established")
 		s.until("4 of ")
 		s.press("7")
@@ -206,7 +207,7 @@ func TestTopTasks(t *testing.T) {
 				_ = c.Close()
 			}
 		}()
-		tcptest.NeedPrograms(t, "curl")
+		need.Programs(t, "curl")
 		s := openTop(t, nil, "top", "--netns", "self")
 		s.until(" of ")
 		s.until("ebpf")
@@ -245,7 +246,7 @@ func TestTopEnds(t *testing.T) {
 // TestTopSuspend: Ctrl-Z gives the terminal back to the shell and fg takes it
 // again; where there is no shell, nothing happens but a word on it.
 func TestTopSuspend(t *testing.T) {
-	tcptest.NeedPrograms(t, "bash")
+	need.Programs(t, "bash")
 	t.Run("shell", func(t *testing.T) {
 		s := openTop(t, []how{
 			func(c *exec.Cmd) {
@@ -304,7 +305,7 @@ func TestBare(t *testing.T) {
 
 // TestTopWithoutRights: a banner says what is hidden.
 func TestTopWithoutRights(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	home := "XDG_CONFIG_HOME=" + os.DevNull + "/none"
 	s := openTop(t, []how{
 		func(c *exec.Cmd) {
@@ -353,7 +354,7 @@ func TestTopKeys(t *testing.T) {
 // TestTopActs closes a socket, writes rows, and captures packets that analyze
 // reads again.
 func TestTopActs(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	client, server := loopbackPair(t)
 	s := openTop(t, nil, "top", "--netns", "self", fmt.Sprintf("local_port = %d", portOf(client)))
 	s.until("1 of ")

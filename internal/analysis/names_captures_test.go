@@ -12,7 +12,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestNamesOfCaptures compares the names of each stream of external captures
@@ -22,7 +22,7 @@ func TestNamesOfCaptures(t *testing.T) {
 	if dir == "" {
 		t.Skip("VIEWTCP_CAPTURES names no directory of captures")
 	}
-	tcptest.NeedPrograms(t, "tshark")
+	need.Programs(t, "tshark")
 	equal, missing, extra, different := 0, 0, 0, 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(path, filepath.Join(dir, "truth")) {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // BenchmarkRunTime measures what the kernel spends in the programs for one
 // connection, both of whose ends are here, and what the reader spends on it.
 func BenchmarkRunTime(b *testing.B) {
-	tcptest.NeedRoot(b)
+	need.Root(b)
 	ns, space := newSpace(b)
 	s := newSource(b, func(c *Config) { c.Namespace = &space })
 	const n = 5000
@@ -133,7 +134,7 @@ func BenchmarkOnce(b *testing.B) {
 
 // BenchmarkNew measures what a one-shot list spends before its walk.
 func BenchmarkNew(b *testing.B) {
-	tcptest.NeedRoot(b)
+	need.Root(b)
 	cfg := DefaultConfig()
 	cfg.Snapshot = true
 	b.ReportAllocs()

@@ -21,11 +21,12 @@ import (
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 func newTestCutoff(tb testing.TB, cfg CutoffConfig) *Cutoff {
 	tb.Helper()
-	tcptest.NeedRoot(tb)
+	need.Root(tb)
 	c, err := NewCutoff(cfg)
 	if err != nil {
 		tb.Fatal(err)
@@ -107,7 +108,7 @@ func (c *Cutoff) passes(tb testing.TB, frame []byte) bool {
 	tb.Helper()
 	ret, _, err := c.program.Test(frame)
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		tcptest.Need(tb, false, "a kernel that runs socket filters on demand")
+		need.That(tb, false, "a kernel that runs socket filters on demand")
 	}
 	if err != nil {
 		tb.Fatal(err)

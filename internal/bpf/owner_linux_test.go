@@ -14,6 +14,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // listening starts a server and says where.
@@ -88,7 +89,7 @@ func TestOlderListener(t *testing.T) {
 	for _, plain := range []bool{true, false} {
 		t.Run(fmt.Sprint("plain ", plain), func(t *testing.T) {
 			server, at := listening(t, "server", tcptest.ServerConfig{Plain: plain})
-			tcptest.Need(t, plain || usesMPTCP(t, at), "a kernel with MPTCP")
+			need.That(t, plain || usesMPTCP(t, at), "a kernel with MPTCP")
 			s := newSource(t, nil)
 			w := startWatch(t, s)
 			listeners := 0
@@ -153,7 +154,7 @@ func usesMPTCP(t *testing.T, at tcptest.Listening) bool {
 // which belong to the process all the same.
 func TestMPTCP(t *testing.T) {
 	server, at := listening(t, "server", tcptest.ServerConfig{})
-	tcptest.Need(t, usesMPTCP(t, at), "a kernel with MPTCP")
+	need.That(t, usesMPTCP(t, at), "a kernel with MPTCP")
 	s := newSource(t, nil)
 	var d net.Dialer
 	d.SetMultipathTCP(true)
@@ -307,7 +308,7 @@ func observerRole(c *tcptest.Control) error {
 // TestPIDNamespace: inside a pid namespace processes have that namespace's
 // numbers, and those outside a name but no number.
 func TestPIDNamespace(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	_, at := listening(t, "server", tcptest.ServerConfig{})
 	older := tcptest.Start(t, "client", tcptest.ClientConfig{To: at.Addr, Count: 1, Send: 1, Name: "older"})
 	var ledger tcptest.Ledger

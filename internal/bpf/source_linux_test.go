@@ -19,6 +19,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // patience bounds every wait: many times what is needed on a loaded machine.
@@ -27,14 +28,14 @@ const patience = 60 * time.Second
 // newSource returns a source that ends with the test.
 func newSource(tb testing.TB, change func(*Config)) *Source {
 	tb.Helper()
-	tcptest.NeedRoot(tb)
+	need.Root(tb)
 	cfg := DefaultConfig()
 	if change != nil {
 		change(&cfg)
 	}
 	s, err := New(cfg)
 	if errors.Is(err, tcp.ErrNotSupported) {
-		tcptest.Need(tb, false, "a kernel with eBPF and BTF ("+err.Error()+")")
+		need.That(tb, false, "a kernel with eBPF and BTF ("+err.Error()+")")
 	}
 	if err != nil {
 		tb.Fatal(err)
@@ -64,7 +65,7 @@ func TestConformance(t *testing.T) {
 		cfg := DefaultConfig()
 		s, err := New(cfg)
 		if errors.Is(err, tcp.ErrNotSupported) {
-			tcptest.Need(t, false, "a kernel with eBPF and BTF ("+err.Error()+")")
+			need.That(t, false, "a kernel with eBPF and BTF ("+err.Error()+")")
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // carried is what the counters of an interface tell, in frames.
@@ -257,7 +258,7 @@ func TestLiveLoopback(t *testing.T) {
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	tcptest.NeedPrograms(t, "tshark")
+	need.Programs(t, "tshark")
 	if n := tsharkFrames(t, path); n != c.frames {
 		t.Errorf("tshark finds %d frames of %d", n, c.frames)
 	}
@@ -601,7 +602,7 @@ func liveUnprivilegedRole(c *tcptest.Control) error {
 }
 
 func TestLiveWithoutRights(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	child := tcptest.Start(t, "live-unprivileged", nil, tcptest.AsUser(65534))
 	var got []any
 	if err := child.Recv(&got); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/capture"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // synthetic fills in a frame of connection i.
@@ -129,7 +130,7 @@ func TestFaultRecorderKilled(t *testing.T) {
 // packets as their indexes say.
 func sharkAll(tb testing.TB, dir string) {
 	tb.Helper()
-	tcptest.NeedPrograms(tb, "tshark")
+	need.Programs(tb, "tshark")
 	rec, err := capture.OpenRecording(dir)
 	if err != nil {
 		tb.Fatal(err)
@@ -146,7 +147,7 @@ func sharkAll(tb testing.TB, dir string) {
 }
 
 func TestFaultRecorderDiskFull(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
 		t.Fatal(err)

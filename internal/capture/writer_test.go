@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // readAll reads everything; Data is copied.
@@ -214,19 +216,16 @@ func TestWriteText(t *testing.T) {
 // on stderr but the notice about root is a warning.
 func tshark(t *testing.T, file []byte, program string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skip(err)
-	}
+	need.Programs(t, program)
 	name := filepath.Join(t.TempDir(), "file.pcapng")
 	if err := os.WriteFile(name, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	c := exec.Command(path, append(args, name)...)
+	c := exec.Command(program, append(args, name)...)
 	c.Stdout, c.Stderr = &stdout, &stderr
 	c.Env = append(os.Environ(), "LC_ALL=C", "HOME="+t.TempDir())
-	err = c.Run()
+	err := c.Run()
 	for line := range strings.Lines(stderr.String()) {
 		if !strings.HasPrefix(line, "Running as user") {
 			t.Errorf("%s: %s", program, line)

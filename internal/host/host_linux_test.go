@@ -7,6 +7,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 func TestMain(m *testing.M) { tcptest.Main(m, witness) }
@@ -51,7 +52,7 @@ func ask(t *testing.T, opts ...tcptest.Option) (r report) {
 // TestProcesses asks a child, one in another pid namespace and one without
 // rights.
 func TestProcesses(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	self, err := look()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 func TestMain(m *testing.M) {
@@ -168,7 +169,7 @@ func openFiles(tb testing.TB) int {
 // TestGone covers a namespace that ends, and a path that comes to stand for
 // another one.
 func TestGone(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	n, err := tcptest.MakeNetNS(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

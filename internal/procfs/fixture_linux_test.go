@@ -96,8 +96,6 @@ func (c *child) stop() {
 	done.Stop()
 }
 
-func isRoot() bool { return os.Geteuid() == 0 }
-
 // loUp brings up the loopback device of the calling thread's namespace.
 func loUp() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)

@@ -23,16 +23,3 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// need skips a test for want of something that this machine lacks; where
-// everything must run, in CI, it fails instead.
-func need(tb testing.TB, ok bool, what string) {
-	tb.Helper()
-	switch {
-	case ok:
-	case os.Getenv("CI") == "true":
-		tb.Fatalf("CI must have %s", what)
-	default:
-		tb.Skipf("needs %s", what)
-	}
-}

@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // reuseScript makes short-lived processes that connect to port $1, $2 at a time
@@ -230,16 +232,15 @@ func limitIsPerNamespace(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("unshare", "-pf", "--mount-proc", "cat", "/proc/sys/kernel/pid_max").Output()
-	need(t, err == nil, "unshare")
+	need.That(t, err == nil, "unshare")
 	return !bytes.Equal(here, out)
 }
 
 // 10,000 processes share a hundred numbers. That a socket's process is not found
 // in time is allowed; naming another is not.
 func TestPIDReuse(t *testing.T) {
-	need(t, isRoot(), "root, for pid namespaces")
-	_, err := exec.LookPath("bash")
-	need(t, err == nil, "bash")
+	need.Root(t)
+	need.Programs(t, "bash")
 	limited := limitIsPerNamespace(t)
 	children := 10_000
 	if testing.Short() {

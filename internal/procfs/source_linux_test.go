@@ -17,6 +17,8 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 var _ tcp.Source = (*Source)(nil)
@@ -24,7 +26,7 @@ var _ tcp.Source = (*Source)(nil)
 // A namespace that only a mount keeps, with sockets of a process that is in
 // another one.
 func TestNamespaceWithoutProcess(t *testing.T) {
-	need(t, isRoot(), "root, for network namespaces")
+	need.Root(t)
 	path := filepath.Join(t.TempDir(), "netns")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -223,7 +225,7 @@ func TestConfirm(t *testing.T) {
 // One pass over all sockets of a host: the first, which looks for all owners,
 // and one when they are known.
 func BenchmarkSource(b *testing.B) {
-	need(b, isRoot(), "root, for network namespaces")
+	need.Root(b)
 	for _, sockets := range []int{1000, 20000} {
 		startPairs(b, sockets, func(cmd *exec.Cmd) { inNamespace(cmd) })
 		for _, name := range []string{"first", "next"} {

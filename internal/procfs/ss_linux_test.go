@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // seen is what ss and this package both know of a socket. A value of -1 is
@@ -211,11 +213,8 @@ func namespaceOf(tb testing.TB, pid int32) uint32 {
 // The same sockets as ss, in three namespaces, with the same values. What
 // changed between a look of ss before and one after ours is not compared.
 func TestSameAsSS(t *testing.T) {
-	need(t, isRoot(), "root, for network namespaces")
-	for _, tool := range []string{"ss", "nsenter"} {
-		_, err := exec.LookPath(tool)
-		need(t, err == nil, tool)
-	}
+	need.Root(t)
+	need.Programs(t, "ss", "nsenter")
 	src, err := New(DefaultConfig())
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 const noRights = 65534
@@ -112,7 +114,7 @@ func roleLook() (any, error) {
 }
 
 func TestVisibility(t *testing.T) {
-	need(t, isRoot(), "root, for pid namespaces")
+	need.Root(t)
 	for _, tt := range []struct {
 		name, options, hidepid string
 		processes, hidden      int

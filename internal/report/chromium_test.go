@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // browser drives a headless Chromium through the DevTools protocol, over the
@@ -29,24 +31,10 @@ type browser struct {
 	problems []string
 }
 
-// need skips the test where something is missing, and fails it in CI, where
-// nothing may be.
-func need(t *testing.T, ok bool, what string) {
-	t.Helper()
-	switch {
-	case ok:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("this test needs %s", what)
-	default:
-		t.Skipf("this test needs %s", what)
-	}
-}
-
 // newBrowser starts Chromium with one blank page of the given size.
 func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	need(t, err == nil, "chromium in PATH")
+	need.Programs(t, "chromium")
 	toBrowser, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +48,7 @@ func newBrowser(t *testing.T, width, height int, args ...string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), path, append([]string{
+	cmd := exec.CommandContext(t.Context(), "chromium", append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
 		"--user-data-dir=" + profile, fmt.Sprintf("--window-size=%d,%d", width, height),

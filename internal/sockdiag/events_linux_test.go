@@ -13,6 +13,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // running is a source's Run beside the test.
@@ -310,7 +311,7 @@ func TestKnownSockets(t *testing.T) {
 // while the source runs, and are not laid to an earlier one: the kernel gives
 // out ids and inode numbers again.
 func TestNewNamespaces(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	var (
 		mu     sync.Mutex
 		walked map[uint32]bool

@@ -14,6 +14,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/netns"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // newSource makes a source that looks at nothing but the given namespaces (nil
@@ -186,7 +187,7 @@ func TestOlderRequests(t *testing.T) {
 // TestNamespaceGoes makes sure that a source keeps no namespace alive, says
 // that what was in it is gone, and leaks no descriptor.
 func TestNamespaceGoes(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	before := descriptors(t)
 	n, err := tcptest.MakeNetNS(t.TempDir())
 	if err != nil {
@@ -256,7 +257,7 @@ func TestSelfOnly(t *testing.T) {
 }
 
 func TestGoneNamespace(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	n, err := tcptest.MakeNetNS(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +290,7 @@ func TestSinkError(t *testing.T) {
 }
 
 func TestFeatures(t *testing.T) {
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	s := newSource(t, nil)
 	for _, f := range s.Features() {
 		t.Logf("%+v", f)

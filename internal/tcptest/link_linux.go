@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // LinkConfig describes a Link. The zero value is a perfect one.
@@ -72,10 +74,10 @@ const linkQueue = 20_000
 // root, ip(8) and TUN devices.
 func NewLink(tb testing.TB, cfg LinkConfig) *Link {
 	tb.Helper()
-	NeedRoot(tb)
-	NeedPrograms(tb, "ip")
+	need.Root(tb)
+	need.Programs(tb, "ip")
 	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
-		Need(tb, false, "TUN devices ("+err.Error()+")")
+		need.That(tb, false, "TUN devices ("+err.Error()+")")
 	} else {
 		_ = f.Close()
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 const threadNetNS = "/proc/thread-self/ns/net"
@@ -29,7 +31,7 @@ type NetNS struct {
 // NewNetNS makes a namespace that ends with the test. It needs root.
 func NewNetNS(tb testing.TB) *NetNS {
 	tb.Helper()
-	NeedRoot(tb)
+	need.Root(tb)
 	n, err := MakeNetNS(tb.TempDir())
 	if err != nil {
 		tb.Fatal(err)
@@ -206,7 +208,7 @@ func netNSInode(path string) (uint32, error) {
 // after the other end's namespace, and gives each an address. It needs ip(8).
 func VethPair(tb testing.TB, a, b *NetNS, addrA, addrB netip.Prefix) {
 	tb.Helper()
-	NeedPrograms(tb, "ip")
+	need.Programs(tb, "ip")
 	// An interface name has at most 15 bytes (IFNAMSIZ, include/uapi/linux/if.h).
 	nameA, nameB := "to"+strconv.Itoa(int(b.inode)), "to"+strconv.Itoa(int(a.inode))
 	script := func(n *NetNS, argv ...string) {
@@ -237,7 +239,7 @@ func VethPair(tb testing.TB, a, b *NetNS, addrA, addrB netip.Prefix) {
 // example is "tcp dport 80 tcp flags syn". It needs nft(8).
 func Drop(tb testing.TB, n *NetNS, match string) (undo func()) {
 	tb.Helper()
-	NeedPrograms(tb, "nft")
+	need.Programs(tb, "nft")
 	undo, err := n.drop(tb.Context(), match)
 	if err != nil {
 		tb.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // PIDReuseConfig is for the role "pidreuse".
@@ -63,7 +65,7 @@ type PIDReuse struct{ *Child }
 // it is.
 func StartPIDReuse(tb testing.TB, cfg PIDReuseConfig, opts ...Option) *PIDReuse {
 	tb.Helper()
-	NeedRoot(tb)
+	need.Root(tb)
 	if cfg.MaxPID == 0 {
 		cfg.MaxPID = 400
 	}
@@ -86,7 +88,7 @@ func StartPIDReuse(tb testing.TB, cfg PIDReuseConfig, opts ...Option) *PIDReuse 
 		if err := os.WriteFile(pidMax, before, 0); err != nil {
 			tb.Errorf("restoring %s: %v", pidMax, err)
 		}
-		Need(tb, false, "a kernel with a pid_max for each pid namespace")
+		need.That(tb, false, "a kernel with a pid_max for each pid namespace")
 	}
 	if err != nil {
 		tb.Fatal(err)

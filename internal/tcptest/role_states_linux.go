@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // Ports of the namespace in which the role "states" works. What makes a state
@@ -60,7 +62,7 @@ type Socket struct {
 // and nft(8).
 func States(tb testing.TB, n *NetNS) []Socket {
 	tb.Helper()
-	NeedPrograms(tb, "nft")
+	need.Programs(tb, "nft")
 	return socketsOf(tb, "states", nil, n)
 }
 
@@ -69,7 +71,7 @@ func States(tb testing.TB, n *NetNS) []Socket {
 // needs root and nft(8).
 func HalfOpen(tb testing.TB, n *NetNS, count int) []Socket {
 	tb.Helper()
-	NeedPrograms(tb, "nft")
+	need.Programs(tb, "nft")
 	return socketsOf(tb, "halfopen", count, n)
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 func TestNetNS(t *testing.T) {
@@ -53,7 +55,7 @@ func TestNetNS(t *testing.T) {
 
 func TestVethAndLoss(t *testing.T) {
 	a, b := NewNetNS(t), NewNetNS(t)
-	NeedPrograms(t, "ss")
+	need.Programs(t, "ss")
 	l := Lossy(t, a, b, 5, 200<<10)
 	if len(l) != 10 {
 		t.Fatalf("%d ends, want 10", len(l))
@@ -87,7 +89,7 @@ func TestVethAndLoss(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	n := NewNetNS(t)
-	NeedPrograms(t, "ss")
+	need.Programs(t, "ss")
 	want := States(t, n)
 	checkStates(t, n, want)
 	for _, f := range Families() {
@@ -112,7 +114,7 @@ func TestStates(t *testing.T) {
 
 func TestHalfOpen(t *testing.T) {
 	n := NewNetNS(t)
-	NeedPrograms(t, "ss")
+	need.Programs(t, "ss")
 	const count = 500
 	want := HalfOpen(t, n, count)
 	if len(want) != 2*count {
@@ -236,7 +238,7 @@ func TestPrefork(t *testing.T) {
 }
 
 func TestHold(t *testing.T) {
-	NeedPrograms(t, "ss")
+	need.Programs(t, "ss")
 	for _, test := range []struct {
 		name string
 		make func() (*Hold, error)

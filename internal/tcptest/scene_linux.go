@@ -3,6 +3,8 @@ package tcptest
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // A Scene is a host's worth of real sockets: several hundred in several
@@ -35,8 +37,8 @@ func (s *Scene) Foreign(row Row) bool {
 // ss.
 func NewScene(tb testing.TB, n int) *Scene {
 	tb.Helper()
-	NeedRoot(tb)
-	NeedPrograms(tb, "ip", "nft", "ss")
+	need.Root(tb)
+	need.Programs(tb, "ip", "nft", "ss")
 	s := &Scene{Namespaces: []*NetNS{nil}}
 	hold := func(h *Hold, err error) *Hold {
 		tb.Helper()

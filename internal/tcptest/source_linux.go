@@ -14,6 +14,8 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/tcp"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // patience bounds every wait for a source: many times what a slow one needs on
@@ -24,8 +26,8 @@ const patience = 45 * time.Second
 // the suite closes it. It needs root, ip, nft and ss.
 func TestSource(t *testing.T, open func(t *testing.T) tcp.Source) {
 	t.Helper()
-	NeedRoot(t)
-	NeedPrograms(t, "ip", "nft", "ss")
+	need.Root(t)
+	need.Programs(t, "ip", "nft", "ss")
 	s := suite{open: open}
 	t.Run("features", s.features)
 	t.Run("once", s.once)

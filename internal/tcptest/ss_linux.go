@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // SS runs ss in each namespace (nil is the own one) and returns all TCP sockets
@@ -50,7 +52,7 @@ func ss(ctx context.Context, flags string, namespaces []*NetNS) ([]SSRow, error)
 // difference that the clock does not explain. It returns the rows.
 func AgreesWithSS(tb testing.TB, namespaces []*NetNS, opts CompareOptions, list func() ([]Row, error)) []Row {
 	tb.Helper()
-	NeedPrograms(tb, "ss")
+	need.Programs(tb, "ss")
 	before, err := SS(tb.Context(), namespaces...)
 	if err != nil {
 		tb.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 	"github.com/viewtcp/viewtcp/internal/tcptest/demo"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/vt"
 	"github.com/viewtcp/viewtcp/internal/text"
 )
@@ -230,7 +231,7 @@ func TestEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			term, err := tcptest.OpenTerminal(80, 24)
-			tcptest.Need(t, err == nil, "a pseudoterminal")
+			need.That(t, err == nil, "a pseudoterminal")
 			before, err := term.State()
 			if err != nil {
 				t.Fatal(err)

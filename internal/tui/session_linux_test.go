@@ -15,6 +15,7 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 	"github.com/viewtcp/viewtcp/internal/tcptest/demo"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/vt"
 )
 
@@ -50,7 +51,7 @@ func testConfig(feed *demo.Feed) Config {
 func open(t *testing.T, width, height int, feed *demo.Feed, change func(*Config)) *session {
 	t.Helper()
 	term, err := tcptest.OpenTerminal(width, height)
-	tcptest.Need(t, err == nil, "a pseudoterminal")
+	need.That(t, err == nil, "a pseudoterminal")
 	cfg := testConfig(feed)
 	cfg.Input, cfg.Output = term.Slave, term.Slave
 	if change != nil {

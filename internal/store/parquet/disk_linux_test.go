@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/store"
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
 )
 
@@ -19,13 +19,13 @@ import (
 // those of mount(8).
 func tmpfs(t *testing.T, options string) string {
 	t.Helper()
-	tcptest.NeedRoot(t)
+	need.Root(t)
 	dir := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("viewtcp-test", dir, "tmpfs", 0, options); err != nil {
-		tcptest.Need(t, false, fmt.Sprintf("to mount a tmpfs (%v)", err))
+		need.That(t, false, fmt.Sprintf("to mount a tmpfs (%v)", err))
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {

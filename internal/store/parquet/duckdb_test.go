@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/viewtcp/viewtcp/internal/store"
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
 )
 
@@ -57,11 +57,11 @@ func duckDB(t *testing.T) func(sql ...string) [][][]string {
 	}
 	if _, err := node(nil, `require("@duckdb/node-api")`); err != nil {
 		const what = "node and the npm package @duckdb/node-api"
-		if _, serr := os.Stat(modules); serr != nil {
-			t.Skipf("this test needs %s in %s", what, dir)
+		if why, err := os.ReadFile(dir + ".cannot"); err == nil {
+			t.Skipf("this test needs %s, and this host cannot have them: %s", what, why)
 		}
 		t.Log(err)
-		tcptest.Need(t, false, what) // it is there
+		need.That(t, false, what+" in "+dir)
 	}
 	return func(sql ...string) (rows [][][]string) {
 		t.Helper()

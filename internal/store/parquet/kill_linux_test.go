@@ -9,6 +9,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 	"github.com/viewtcp/viewtcp/internal/tcptest/storetest"
 )
 
@@ -70,7 +71,7 @@ var writerRole = tcptest.Role{Name: "store writer", Run: func(c *tcptest.Control
 func TestFaultKilled(t *testing.T) {
 	w := writing{Dir: t.TempDir(), Rows: 5, SealRows: 200}
 	kills, batches, pause, check := 15, 6, 20*time.Millisecond, 50
-	if tcptest.CI() {
+	if need.CI() {
 		kills = 100
 	}
 	if long() {

@@ -12,14 +12,14 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
 	"github.com/viewtcp/viewtcp/internal/capture"
-	"github.com/viewtcp/viewtcp/internal/tcptest"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestBuildCapture: the file holds each connection once in each copy, whole and
 // with right checksums.
 func TestBuildCapture(t *testing.T) {
-	tcptest.NeedRoot(t)
-	tcptest.NeedPrograms(t, "ip")
+	need.Root(t)
+	need.Programs(t, "ip")
 	b := bigCapture{Short: 10, Rounds: 2, Bulk: 50_000, Copies: together + 2}
 	var file bytes.Buffer
 	done, err := b.build(&file)
@@ -98,8 +98,8 @@ func onesComplement(b []byte, sum uint32) uint16 {
 }
 
 func TestEnsureCapture(t *testing.T) {
-	tcptest.NeedRoot(t)
-	tcptest.NeedPrograms(t, "ip")
+	need.Root(t)
+	need.Programs(t, "ip")
 	dir := filepath.Join(t.TempDir(), "captures")
 	b := bigCapture{Short: 2, Rounds: 1, Bulk: 1000, Copies: 2, Snap: 100}
 	path, err := ensureCapture(t.Context(), dir, b)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/analysis"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestScore holds the analysis against the captures of VIEWTCP_CAPTURES, which
@@ -20,9 +21,7 @@ func TestScore(t *testing.T) {
 		t.Skip("VIEWTCP_CAPTURES names no directory of captures")
 	}
 	r, err := score(t.Context(), dir, analysis.DefaultConfig())
-	if errors.Is(err, errNoTruth) {
-		t.Skip(err)
-	}
+	need.That(t, !errors.Is(err, errNoTruth), "truth/files.csv beside the captures")
 	if err != nil {
 		t.Fatal(err)
 	}

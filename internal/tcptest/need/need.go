@@ -1,4 +1,6 @@
-package tcptest
+// Package need ends tests that lack rights or a program. It imports nothing of the
+// project, so that a package's own tests can use it.
+package need
 
 import (
 	"os"
@@ -6,10 +8,10 @@ import (
 	"testing"
 )
 
-// Need ends the test unless ok: it skips on a developer's machine, and fails
+// That ends the test unless ok: it skips on a developer's machine, and fails
 // where CI is set, because there a skipped test is a hole that nobody sees. what
 // completes the sentence "this test needs …".
-func Need(tb testing.TB, ok bool, what string) {
+func That(tb testing.TB, ok bool, what string) {
 	tb.Helper()
 	switch {
 	case ok:
@@ -20,18 +22,18 @@ func Need(tb testing.TB, ok bool, what string) {
 	}
 }
 
-// NeedRoot is Need for the rights of root.
-func NeedRoot(tb testing.TB) {
+// Root is That for the rights of root.
+func Root(tb testing.TB) {
 	tb.Helper()
-	Need(tb, os.Geteuid() == 0, "root")
+	That(tb, os.Geteuid() == 0, "root")
 }
 
-// NeedPrograms is Need for programs in PATH.
-func NeedPrograms(tb testing.TB, names ...string) {
+// Programs is That for programs in PATH.
+func Programs(tb testing.TB, names ...string) {
 	tb.Helper()
 	for _, name := range names {
 		_, err := exec.LookPath(name)
-		Need(tb, err == nil, "the program "+name)
+		That(tb, err == nil, "the program "+name)
 	}
 }
 
