@@ -75,7 +75,7 @@ var layers = []layer{
 	{dir: "internal/alert", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/fleet", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/explain", may: backEndMay, why: backEndWhy, planned: true},
-	{dir: "internal/tui", may: []string{"internal/tcp", "internal/filter", "internal/text"}, why: "what it shows and does is handed to it; it never sees a source or the tracker"},
+	{dir: "internal/tui", may: []string{"internal/tcp", "internal/filter", "internal/text", "internal/chart"}, why: "what it shows and does is handed to it; it never sees a source or the tracker"},
 	{dir: "internal/tail", may: []string{"internal/store"}, why: "lines of files become marks; it knows no connections"},
 	{dir: "internal/bundle", may: []string{"internal/tcp", "internal/store"}, why: "rows in a file; who writes or reads one has the store"},
 	{dir: "internal/usage", may: []string{"internal/tcp", "internal/store"}, why: "what hosts and processes use, as rows for whoever asks"},

@@ -48,6 +48,47 @@ func Area(values []float64, height int, top float64) []string {
 	return lines
 }
 
+// Braille draws the area below values with two of them a column and four steps a
+// line, the last value at the right end. It returns lines from top to bottom; top
+// is the value of a full column, 0 the largest of those that fit.
+func Braille(values []float64, width, height int, top float64) []string {
+	n := 2 * width
+	if len(values) > n {
+		values = values[len(values)-n:]
+	}
+	top = orLargest(top, values)
+	steps := make([]int, n) // filled quarters of a line, from below
+	for i, v := range values {
+		if v > 0 && top > 0 {
+			steps[n-len(values)+i] = min(max(int(math.Ceil(v/top*float64(4*height))), 1), 4*height)
+		}
+	}
+	// The dots of a column of Braille from below (Unicode, chapter 21.1).
+	left, right := [4]rune{0x40, 0x04, 0x02, 0x01}, [4]rune{0x80, 0x20, 0x10, 0x08}
+	lines := make([]string, height)
+	for y := range height {
+		base := 4 * (height - 1 - y)
+		line := make([]rune, width)
+		for x := range width {
+			r := rune(0x2800)
+			for d := range 4 {
+				if steps[2*x] > base+d {
+					r |= left[d]
+				}
+				if steps[2*x+1] > base+d {
+					r |= right[d]
+				}
+			}
+			if r == 0x2800 {
+				r = ' '
+			}
+			line[x] = r
+		}
+		lines[y] = string(line)
+	}
+	return lines
+}
+
 // Bar draws a share (0 to 1) of a width, in eighths of a column. A share above
 // zero shows at least one of them.
 func Bar(share float64, width int) string {

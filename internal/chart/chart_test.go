@@ -2,6 +2,7 @@ package chart
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,12 +41,29 @@ func TestArea(t *testing.T) {
 	}
 }
 
+func TestBraille(t *testing.T) {
+	for _, tt := range []struct {
+		values        []float64
+		width, height int
+		want          []string
+	}{
+		{[]float64{4, 3, 2, 1}, 2, 1, []string{"⣷⣄"}},
+		{[]float64{8, 0.1}, 1, 2, []string{"⡇", "⣇"}},
+		{[]float64{9, 4, 3, nan, 1}, 2, 1, []string{"⣷⢀"}},
+		{nil, 2, 1, []string{"  "}},
+	} {
+		if got := Braille(tt.values, tt.width, tt.height, 0); !slices.Equal(got, tt.want) {
+			t.Errorf("Braille(%v) = %q, want %q", tt.values, got, tt.want)
+		}
+	}
+}
+
 func TestBar(t *testing.T) {
 	for _, tt := range []struct {
 		share float64
 		want  string
 	}{
-		{0, ""}, {0.0001, "▏"}, {0.5, "██"}, {0.625, "██▌"}, {1, "████"}, {3, "████"}, {-1, ""}, {nan, ""},
+		{0, ""}, {0.0001, "▏"}, {0.5, "██"}, {0.4, "█▋"}, {0.625, "██▌"}, {1, "████"}, {3, "████"}, {-1, ""}, {nan, ""},
 	} {
 		if got := Bar(tt.share, 4); got != tt.want {
 			t.Errorf("Bar(%v) = %q, want %q", tt.share, got, tt.want)

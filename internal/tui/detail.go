@@ -8,6 +8,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/viewtcp/viewtcp/internal/chart"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/text"
 )
@@ -272,9 +273,9 @@ func (d *detail) drawSparklines(m *Model, c *canvas) {
 		c.to(sNormal, at)
 		c.cell(sDim, "   "+s.title, 9, false)
 		width := max(min(cellWidth-9-11-11-2, historyLen), 10)
-		c.str(s.style, sparkline(squeeze(values, h.first(), width), width, 0))
+		c.str(s.style, sparkline(squeeze(values, h.first(), width), width))
 		c.cell(sNormal, " "+s.unit(uint64(latest)), 11, false)
-		c.cell(sDim, "max "+s.unit(uint64(largest(values))), 12, false)
+		c.cell(sDim, "max "+s.unit(uint64(chart.Largest(values))), 12, false)
 		if n++; n%columns == 0 {
 			c.end(sNormal)
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/viewtcp/viewtcp/internal/chart"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
@@ -242,11 +243,11 @@ func (p *panel) draw(c *canvas, y, at, width int) {
 
 // chart draws the series of a panel so that all of it fits the width.
 func (o *overview) chart(vs []float64, width, rows int, top float64) []string {
-	return braille(squeeze(vs, o.first(), 2*(width-2)), width-2, rows, top)
+	return chart.Braille(squeeze(vs, o.first(), 2*(width-2)), width-2, rows, top)
 }
 
-func chartLines(s style, chart []string) (ls []func(*canvas, int)) {
-	for _, l := range chart {
+func chartLines(s style, lines []string) (ls []func(*canvas, int)) {
+	for _, l := range lines {
 		ls = append(ls, func(c *canvas, _ int) { c.str(s, l) })
 	}
 	return ls
@@ -261,7 +262,7 @@ func (o *overview) mirrored(rows, width int, up []float64, upAs style, upTop flo
 
 func (o *overview) open(rows, width int) panel {
 	vs := o.series(func(p *point) float64 { return p.open })
-	right := countText(int(o.latest().open)) + ", at most " + countText(int(largest(vs)))
+	right := countText(int(o.latest().open)) + ", at most " + countText(int(chart.Largest(vs)))
 	if o.n > 1 {
 		right += " in " + durationText(o.span())
 	}
@@ -272,7 +273,7 @@ func (o *overview) open(rows, width int) panel {
 func (o *overview) churn(rows, width int) panel {
 	p := o.latest()
 	opened, closed := o.series(func(p *point) float64 { return p.opened }), o.series(func(p *point) float64 { return p.closed })
-	top := max(largest(opened), largest(closed))
+	top := max(chart.Largest(opened), chart.Largest(closed))
 	ls := o.mirrored(rows, width, opened, sGood, top, closed, sClosed, top)
 	return panel{"Churn", "+" + perSecond(p.opened) + " −" + perSecond(p.closed) + "/s, at most " + perSecond(top), ls}
 }
@@ -306,7 +307,7 @@ func flip(lines []string) []string {
 func (o *overview) traffic(rows, width int) panel {
 	p := o.latest()
 	rx, tx := o.series(func(p *point) float64 { return p.rx }), o.series(func(p *point) float64 { return p.tx })
-	top := max(largest(rx), largest(tx))
+	top := max(chart.Largest(rx), chart.Largest(tx))
 	ls := o.mirrored(rows, width, rx, sReceive, top, tx, sSend, top)
 	right := "↓" + rateText(uint64(p.rx)) + " ↑" + rateText(uint64(p.tx)) + ", at most " + rateText(uint64(top))
 	if p.loopback > 0 {
@@ -320,7 +321,7 @@ func (o *overview) trouble(rows, width int) panel {
 	p := o.latest()
 	re, rst := o.series(func(p *point) float64 { return p.retransmits }), o.series(func(p *point) float64 { return p.resets })
 	ls := o.mirrored(rows, width, re, sWarn, 0, rst, sClosed, 0)
-	return panel{"Retransmissions, resets", perSecond(p.retransmits) + ", " + perSecond(p.resets) + "/s, at most " + perSecond(largest(re)) + ", " + perSecond(largest(rst)), ls}
+	return panel{"Retransmissions, resets", perSecond(p.retransmits) + ", " + perSecond(p.resets) + "/s, at most " + perSecond(chart.Largest(re)) + ", " + perSecond(chart.Largest(rst)), ls}
 }
 
 func barLine(label string, s style, share float64, value string) func(*canvas, int) {
@@ -331,7 +332,7 @@ func barLine(label string, s style, share float64, value string) func(*canvas, i
 		c.spaces(1)
 		room := max(end-c.x-values-1, 1)
 		at := c.x
-		c.str(s, bar(share, room))
+		c.str(s, chart.Bar(share, room))
 		c.to(sNormal, at+room)
 		c.cell(sNormal, value, end-c.x, true)
 	}
@@ -378,7 +379,7 @@ func (o *overview) waiting(m *Model, bars int) panel {
 			c.cell(sNormal, label, min(20, width/2), false)
 			c.spaces(1)
 			room := max(end-c.x-18, 1)
-			c.str(s, sparkline(squeeze(vs, o.first(), room), room, 0))
+			c.str(s, sparkline(squeeze(vs, o.first(), room), room))
 			c.cell(sNormal, now, end-c.x, true)
 		})
 	}

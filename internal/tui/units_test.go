@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/viewtcp/viewtcp/internal/chart"
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest/demo"
@@ -27,43 +28,19 @@ func TestSparkline(t *testing.T) {
 		{[]float64{9, 9, 1, 7}, 2, "▂█"},
 		{nil, 2, "  "},
 	} {
-		if got := sparkline(tt.values, tt.width, 0); got != tt.want {
+		if got := sparkline(tt.values, tt.width); got != tt.want {
 			t.Errorf("sparkline(%v, %d) = %q, want %q", tt.values, tt.width, got, tt.want)
 		}
 	}
 }
 
-func TestBraille(t *testing.T) {
-	for _, tt := range []struct {
-		values        []float64
-		width, height int
-		want          []string
-	}{
-		{[]float64{4, 3, 2, 1}, 2, 1, []string{"⣷⣄"}},
-		{[]float64{8, 0.1}, 1, 2, []string{"⡇", "⣇"}},
-		{nil, 2, 1, []string{"  "}},
-	} {
-		got := braille(tt.values, tt.width, tt.height, 0)
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("braille(%v) = %q, want %q", tt.values, got, tt.want)
-		}
-		if back := flip(flip(got)); !slices.Equal(back, got) {
-			t.Errorf("flipped twice: %q", back)
-		}
+func TestFlip(t *testing.T) {
+	up := chart.Braille([]float64{8, 0.1}, 1, 2, 0)
+	if back := flip(flip(up)); !slices.Equal(back, up) {
+		t.Errorf("flipped twice: %q", back)
 	}
 	if got := flip([]string{"⣄ "}); got[0] != "⠋ " {
 		t.Errorf("flipped: %q", got)
-	}
-}
-
-func TestBar(t *testing.T) {
-	for _, tt := range []struct {
-		share float64
-		want  string
-	}{{0, ""}, {1, "████"}, {0.5, "██"}, {0.001, "▏"}, {7, "████"}, {-1, ""}, {0.4, "█▋"}} {
-		if got := bar(tt.share, 4); got != tt.want {
-			t.Errorf("bar(%v) = %q, want %q", tt.share, got, tt.want)
-		}
 	}
 }
 
@@ -273,7 +250,7 @@ func TestSamplesOutOfSight(t *testing.T) {
 		hs.add(r, at(sec).Boot, time.Second)
 	}
 	h := hs.byID[1]
-	draw := func(series int) string { return sparkline(h.values(nil, series), 8, 0) }
+	draw := func(series int) string { return sparkline(h.values(nil, series), 8) }
 	if got, want := draw(seriesRX), " ██   ██"; got != want {
 		t.Errorf("rates %q, want %q", got, want)
 	}
