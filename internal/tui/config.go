@@ -65,8 +65,6 @@ type Config struct {
 	// CanSuspend reports whether a shell would wake a process that stopped; nil
 	// is yes.
 	CanSuspend func() bool
-	// Explain returns why a connection behaves as it does, a sentence a line.
-	Explain func(c *tcp.Conn) []string
 
 	// Poll is how often it is asked for news; FPS how often the screen may
 	// change a second.

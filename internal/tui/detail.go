@@ -72,15 +72,6 @@ func (d *detail) text(m *Model, width int) []string {
 	d.drawIdentity(m, c, conn)
 	d.drawLife(m, c)
 	d.drawSparklines(m, c)
-	if m.cfg.Explain != nil {
-		if why := m.cfg.Explain(conn); len(why) > 0 {
-			heading(c, "Verdict")
-			for _, t := range why {
-				c.str(sNormal, "   "+t)
-				c.end(sNormal)
-			}
-		}
-	}
 	m.capture.draw(m, c)
 	drawFields(c, conn)
 	return strings.Split(c.content(), "\n")

@@ -50,7 +50,6 @@ func (a *acts) config(c *Config) {
 		return &named
 	}
 	c.Parents = func(int32) []Parent { return []Parent{{900, "supervisor"}, {1, "systemd"}} }
-	c.Explain = func(*tcp.Conn) []string { return []string{"limited by loss: 3 % of the segments were sent again"} }
 	c.Counters = func() (Counters, error) { return Counters{ListenOverflows: 7}, nil }
 	c.Capture = func(ctx context.Context, conn *tcp.Conn, tell func(Packet)) (string, error) {
 		for i := range 3 {

@@ -226,7 +226,7 @@ func TestEnds(t *testing.T) {
 		{"key", func(s *session) error { return s.quit("q") }, nil},
 		{"Ctrl-C", func(s *session) error { return s.quit("\x03") }, nil},
 		{"context", func(s *session) error { s.stop(); return s.quit("") }, nil},
-		{"panic", func(s *session) error { s.step(1); return s.quit("\r") }, errMistake},
+		{"panic", func(s *session) error { s.step(1); return s.quit("d") }, errMistake},
 		{"source", func(s *session) error { s.until("collecting has ended: " + errGone.Error()); return s.quit("q") }, errGone},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestEnds(t *testing.T) {
 			case "source":
 				cfg.Status = func() Status { return Status{Err: errGone} }
 			case "panic":
-				cfg.Explain = func(*tcp.Conn) []string { panic(errMistake) }
+				cfg.Name = func(*tcp.Conn) *tcp.Conn { panic(errMistake) }
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -254,7 +254,7 @@ func TestEnds(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Errorf("Run returned %v, want %v", err, tt.want)
 			}
-			if p, ok := errors.AsType[*PanicError](err); ok && !strings.Contains(string(p.Stack), "detail") {
+			if p, ok := errors.AsType[*PanicError](err); ok && !strings.Contains(string(p.Stack), "drawTable") {
 				t.Errorf("the stack does not show where it was: %s", p.Stack)
 			}
 			after, err := term.State()
