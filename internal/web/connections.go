@@ -263,13 +263,9 @@ func (s *Server) samples(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	out, release, ctx, err := s.rowsOf(w, r)
-	if err != nil || out == nil {
-		return err
-	}
-	defer release()
-	answer, err := s.cfg.Store.Samples(ctx, id, from, to, func(sample *store.Sample) error {
-		return out.row(api.AppendColumns(out.next(), store.SampleColumns(), sample))
+	return s.rows(w, r, func(ctx context.Context, out *rowStream) (*store.Answer, error) {
+		return s.cfg.Store.Samples(ctx, id, from, to, func(sample *store.Sample) error {
+			return out.row(api.AppendColumns(out.next(), store.SampleColumns(), sample))
+		})
 	})
-	return out.end(answer, err)
 }

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"math"
 	"net/http"
 	"slices"
@@ -53,45 +55,35 @@ func (s *Server) history(w *response, r *request) error {
 	default:
 		return api.BadParameter("rows", quote(text)+" is none of connections, records and groups")
 	}
-	out, release, ctx, err := s.rowsOf(w, r)
-	if err != nil || out == nil {
-		return err
-	}
-	defer release()
-	s.limit(q, out, r)
 	if groups {
-		return s.aggregate(ctx, q, out)
+		return s.groups(w, r, q)
 	}
 	fields := q.Fields
 	if whole {
 		fields = nil
 	}
 	rows := api.NewRecordWriter(fields)
-	each := func(rec *store.Record) error {
-		if out.full() {
-			return errEnough
+	return s.rows(w, r, func(ctx context.Context, out *rowStream) (*store.Answer, error) {
+		s.limit(q, out, r)
+		each := func(rec *store.Record) error {
+			if out.full() {
+				return errEnough
+			}
+			return out.row(rows.AppendRecord(out.next(), rec))
 		}
-		return out.row(rows.AppendRecord(out.next(), rec))
-	}
-	var answer *store.Answer
-	if records {
-		answer, err = s.cfg.Store.Records(ctx, q, each)
-	} else {
-		answer, err = s.cfg.Store.Connections(ctx, q, each)
-	}
-	return out.end(answer, err)
+		if records {
+			return s.cfg.Store.Records(ctx, q, each)
+		}
+		return s.cfg.Store.Connections(ctx, q, each)
+	})
 }
 
-// limit bounds the rows of an answer: those asked for; lines may have no bound,
-// because nobody has to hold them all.
+// limit bounds the rows of an answer to those asked for.
 func (s *Server) limit(q *store.Query, out *rowStream, r *request) {
-	given := r.query.Has("limit")
-	out.limit = q.Limit
-	if !given {
-		out.limit = s.cfg.Limits.Rows
-	}
-	if !out.lines && (out.limit == 0 || out.limit > s.cfg.Limits.MaxRows) {
-		out.limit = s.cfg.Limits.MaxRows
+	if r.query.Has("limit") {
+		out.bound(q.Limit)
+	} else {
+		out.bound(s.cfg.Limits.Rows)
 	}
 	if out.limit > 0 && out.limit != q.Limit {
 		// One more shows that there are more.
@@ -124,21 +116,15 @@ func (s *Server) eventRows(w *response, r *request, types []string, usual time.D
 	if err != nil {
 		return err
 	}
-	out, release, ctx, err := s.rowsOf(w, r)
-	if err != nil || out == nil {
-		return err
-	}
-	defer release()
-	if out.limit = limit; !out.lines && (limit == 0 || limit > s.cfg.Limits.MaxRows) {
-		out.limit = s.cfg.Limits.MaxRows
-	}
-	answer, err := s.cfg.Store.Events(ctx, from, to, types, func(e *store.Event) error {
-		if out.full() {
-			return errEnough
-		}
-		return out.row(api.AppendColumns(out.next(), store.EventColumns(), e))
+	return s.rows(w, r, func(ctx context.Context, out *rowStream) (*store.Answer, error) {
+		out.bound(limit)
+		return s.cfg.Store.Events(ctx, from, to, types, func(e *store.Event) error {
+			if out.full() {
+				return errEnough
+			}
+			return out.row(api.AppendColumns(out.next(), store.EventColumns(), e))
+		})
 	})
-	return out.end(answer, err)
 }
 
 // peaks answers with the most connections that were open at one moment.
@@ -153,13 +139,16 @@ func (s *Server) peaks(w *response, r *request) error {
 
 // groups answers with the groups of a question.
 func (s *Server) groups(w *response, r *request, q *store.Query) error {
-	out, release, ctx, err := s.rowsOf(w, r)
-	if err != nil || out == nil {
-		return err
-	}
-	defer release()
-	s.limit(q, out, r)
-	return s.aggregate(ctx, q, out)
+	return s.rows(w, r, func(ctx context.Context, out *rowStream) (*store.Answer, error) {
+		s.limit(q, out, r)
+		codec := api.NewGroupCodec(q)
+		return s.cfg.Store.Aggregate(ctx, q, func(g *store.Group) error {
+			if out.full() {
+				return errEnough
+			}
+			return out.row(codec.Append(out.next(), g))
+		})
+	})
 }
 
 // counterFields are the fields that only grow, whose sums mean something.
@@ -356,14 +345,6 @@ func (h *heatmap) order() {
 			}
 			return -1
 		}
-		x, y := sum(&a), sum(&b)
-		switch {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		default:
-			return strings.Compare(a.Key, b.Key)
-		}
+		return cmp.Or(cmp.Compare(sum(&b), sum(&a)), strings.Compare(a.Key, b.Key))
 	})
 }

@@ -36,28 +36,35 @@ type rowStream struct {
 // errEnough ends a query whose reader has all that it may have.
 var errEnough = errors.New("the limit of rows is reached")
 
-// rowsOf begins an answer from the store: release must be called. out is nil when
-// the reader wants but the header.
-func (s *Server) rowsOf(w *response, r *request) (out *rowStream, release func(), ctx context.Context, err error) {
+// rows answers with rows of the store: ask writes them to out, in a place for
+// questions. A reader who wants but the header gets no more.
+func (s *Server) rows(w *response, r *request, ask func(ctx context.Context, out *rowStream) (*store.Answer, error)) error {
 	if s.cfg.Store == nil {
-		return nil, nil, nil, errNoStore
+		return errNoStore
 	}
+	out, err := s.newRows(w, r)
+	if err != nil || r.Method == http.MethodHead {
+		return err
+	}
+	ctx, release, err := s.query(r.Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	return out.end(ask(ctx, out))
+}
+
+// newRows begins an answer in the format that the reader asks for.
+func (s *Server) newRows(w *response, r *request) (*rowStream, error) {
 	lines, err := wantsLines(r)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	w.Header().Set("Content-Type", typeJSON)
 	if lines {
 		w.Header().Set("Content-Type", typeNDJSON)
 	}
-	if r.Method == http.MethodHead {
-		return nil, nil, nil, nil //nolint:nilnil // documented: the header is all
-	}
-	ctx, release, err = s.query(r.Context())
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return &rowStream{s: s, w: w, lines: lines}, release, ctx, nil
+	return &rowStream{s: s, w: w, lines: lines}, nil
 }
 
 // wantsLines reports whether a reader asks for a row a line.
@@ -99,6 +106,15 @@ func (o *rowStream) row(b []byte) error {
 		return nil
 	}
 	return o.flush()
+}
+
+// bound limits the rows to n, 0 is none. Lines may have no bound, because nobody
+// has to hold them all.
+func (o *rowStream) bound(n int) {
+	if most := o.s.cfg.Limits.MaxRows; !o.lines && (n == 0 || n > most) {
+		n = most
+	}
+	o.limit = n
 }
 
 // full reports whether the next row is over the limit.

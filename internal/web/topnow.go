@@ -1,7 +1,7 @@
 package web
 
 import (
-	"context"
+	"cmp"
 	"math"
 	"net/http"
 	"slices"
@@ -12,25 +12,13 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-// aggregate writes the groups that the store finds.
-func (s *Server) aggregate(ctx context.Context, q *store.Query, out *rowStream) error {
-	codec := api.NewGroupCodec(q)
-	answer, err := s.cfg.Store.Aggregate(ctx, q, func(g *store.Group) error {
-		if out.full() {
-			return errEnough
-		}
-		return out.row(codec.Append(out.next(), g))
-	})
-	return out.end(answer, err)
-}
-
 // topNow answers with the largest groups of this moment. Rates and other gauges
 // add up here, because all of them are of the same moment.
 func (s *Server) topNow(w *response, r *request, q *store.Query) error {
 	if s.cfg.View == nil {
 		return absent("this daemon follows no connections")
 	}
-	lines, err := wantsLines(r)
+	out, err := s.newRows(w, r)
 	if err != nil {
 		return err
 	}
@@ -44,14 +32,9 @@ func (s *Server) topNow(w *response, r *request, q *store.Query) error {
 	}
 	snap := s.cfg.View.Snapshot()
 	q.From = snap.Time.Time()
-	w.Header().Set("Content-Type", typeJSON)
-	if lines {
-		w.Header().Set("Content-Type", typeNDJSON)
-	}
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	out := &rowStream{s: s, w: w, lines: lines}
 	codec := api.NewGroupCodec(q)
 	match := func(*tcp.Conn) bool { return true }
 	if q.Filter != nil {
@@ -120,14 +103,7 @@ func largest(groups []store.Group, q *store.Query) []store.Group {
 		return g.Values[0]
 	}
 	slices.SortStableFunc(groups, func(a, b store.Group) int {
-		switch x, y := first(&a), first(&b); {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		default:
-			return slices.Compare(a.Key, b.Key)
-		}
+		return cmp.Or(cmp.Compare(first(&b), first(&a)), slices.Compare(a.Key, b.Key))
 	})
 	if q.Top == 0 || len(groups) <= q.Top {
 		return groups
