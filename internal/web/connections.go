@@ -12,18 +12,20 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-// filter reads the filter of a request; without one all connections match.
-func (s *Server) filter(r *request) (*filter.Filter, error) {
-	return filter.ParseWith(r.query.Get("filter"), s.cfg.FilterOptions())
+// wanted reads which connections a request is about, all without a filter, and
+// which fields of them.
+func (s *Server) wanted(r *request) (*filter.Filter, []*tcp.Field, error) {
+	f, err := filter.ParseWith(r.query.Get("filter"), s.cfg.FilterOptions())
+	if err != nil {
+		return nil, nil, err
+	}
+	fields, err := api.ParseFields(r.query, "columns")
+	return f, fields, err
 }
 
 // connections lists connections now, or as they were.
 func (s *Server) connections(w *response, r *request) error {
-	f, err := s.filter(r)
-	if err != nil {
-		return err
-	}
-	fields, err := api.ParseFields(r.query, "columns")
+	f, fields, err := s.wanted(r)
 	if err != nil {
 		return err
 	}

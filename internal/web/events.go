@@ -1,9 +1,6 @@
 package web
 
 import (
-	"errors"
-	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -32,10 +29,7 @@ func eventTypes(text string) (types [16]bool, err error) {
 		t, ok := tcp.ParseEventType(name)
 		if !ok {
 			p := api.BadParameter("events", "there is no event "+quote(name)+": they are "+strings.Join(tcp.EventTypeNames(), ", ")+" and all")
-			var known *api.Problem
-			if errors.As(p, &known) {
-				known.Suggestion = filter.Nearest(cutName(name), tcp.EventTypeNames())
-			}
+			p.Suggestion = filter.Nearest(cutName(name), tcp.EventTypeNames())
 			return types, p
 		}
 		types[t] = true
@@ -48,11 +42,7 @@ func (s *Server) events(w *response, r *request) error {
 	if s.hub == nil {
 		return absent("this daemon follows no connections")
 	}
-	f, err := s.filter(r)
-	if err != nil {
-		return err
-	}
-	fields, err := api.ParseFields(r.query, "columns")
+	f, fields, err := s.wanted(r)
 	if err != nil {
 		return err
 	}
@@ -60,37 +50,19 @@ func (s *Server) events(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	release, err := s.stream()
-	if err != nil {
-		return err
-	}
-	defer release()
-
-	out := startSSE(w)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	reader := &eventReader{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), types: types}
-	reader.at = s.hub.now()
 	last := lastEventID(r)
-	next, known := s.hub.place(last)
-	if known {
-		reader.at = next
+	at, known := s.hub.place(last)
+	if !known {
+		at = s.hub.now()
 	}
-	if err := out.hello(s.hub.id(reader.at)); err != nil {
-		return nil //nolint:nilerr // the reader is gone
-	}
-	if last != "" && !known {
-		// What happened since that id, nobody here knows.
-		reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
-	}
-	if err := reader.run(r); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) { // of a write
-			s.counts.dropped.Add(1)
+	return s.stream(w, r, s.hub.id(at), func(out *sse) error {
+		reader := &eventReader{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), types: types, at: at}
+		if last != "" && !known {
+			// What happened since that id, nobody here knows.
+			reader.gap(&tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "replay"})
 		}
-		s.log.Debug("reader of events left", "remote", r.RemoteAddr, "error", err.Error())
-	}
-	return nil
+		return reader.run(r)
+	})
 }
 
 // lastEventID is where a reader was: the header of browsers that come back, or the

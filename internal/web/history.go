@@ -257,7 +257,7 @@ func (s *Server) heatmap(w *response, r *request) error {
 	}
 	f := tcp.FieldByName(name)
 	if f == nil {
-		p := problemOf(api.BadParameter("field", "there is no field "+quote(name)))
+		p := api.BadParameter("field", "there is no field "+quote(name))
 		p.Suggestion = filter.Nearest(cutName(name), tcp.FieldNames())
 		return p
 	}

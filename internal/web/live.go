@@ -1,9 +1,6 @@
 package web
 
 import (
-	"errors"
-	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -25,11 +22,7 @@ func (s *Server) live(w *response, r *request) error {
 	if s.cfg.View == nil {
 		return absent("this daemon follows no connections")
 	}
-	f, err := s.filter(r)
-	if err != nil {
-		return err
-	}
-	fields, err := api.ParseFields(r.query, "columns")
+	f, fields, err := s.wanted(r)
 	if err != nil {
 		return err
 	}
@@ -40,26 +33,10 @@ func (s *Server) live(w *response, r *request) error {
 			return api.BadParameter("interval", quote(text)+" is no duration from "+minInterval.String()+" to "+maxInterval.String())
 		}
 	}
-	release, err := s.stream()
-	if err != nil {
-		return err
-	}
-	defer release()
-	out := startSSE(w)
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	v := &viewer{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), sent: make(map[tcp.ID]sentConn), reset: true}
-	if err := out.hello(""); err != nil {
-		return nil //nolint:nilerr // the reader is gone
-	}
-	if err := v.run(r, every); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) { // of a write
-			s.counts.dropped.Add(1)
-		}
-		s.log.Debug("viewer left", "remote", r.RemoteAddr, "error", err.Error())
-	}
-	return nil
+	return s.stream(w, r, "", func(out *sse) error {
+		v := &viewer{s: s, out: out, rows: api.NewRowWriter(fields), match: f.Predicate(), sent: make(map[tcp.ID]sentConn), reset: true}
+		return v.run(r, every)
+	})
 }
 
 // viewer is one reader of live rows. What it was sent last is compared with each

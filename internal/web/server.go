@@ -187,16 +187,4 @@ func (s *Server) busy(format string, args ...any) error {
 	return p
 }
 
-// stream takes a place for a stream; release must be called.
-func (s *Server) stream() (release func(), err error) {
-	if s.done.Err() != nil {
-		return nil, errClosing
-	}
-	if n := s.streams.Add(1); n > int64(s.cfg.Limits.Streams) {
-		s.streams.Add(-1)
-		return nil, s.busy("all %d places for streams are taken", s.cfg.Limits.Streams)
-	}
-	return func() { s.streams.Add(-1) }, nil
-}
-
 var errClosing = errors.New("the daemon is stopping")

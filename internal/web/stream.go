@@ -1,9 +1,38 @@
 package web
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"time"
 )
+
+// stream answers with a stream, in a place for streams: run writes it, and returns
+// why it ended. at is the id of the place where the reader begins; empty for none.
+func (s *Server) stream(w *response, r *request, at string, run func(out *sse) error) error {
+	if s.done.Err() != nil {
+		return errClosing
+	}
+	defer s.streams.Add(-1)
+	if n := s.streams.Add(1); n > int64(s.cfg.Limits.Streams) {
+		return s.busy("all %d places for streams are taken", s.cfg.Limits.Streams)
+	}
+	out := startSSE(w)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	err := out.hello(at)
+	if err == nil {
+		err = run(out)
+	}
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) { // of a write
+			s.counts.dropped.Add(1)
+		}
+		s.log.Debug("reader of a stream left", "path", r.URL.Path, "remote", r.RemoteAddr, "error", err.Error())
+	}
+	return nil
+}
 
 // sse writes server-sent events (the HTML standard, section 9.2).
 type sse struct {
