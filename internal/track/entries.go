@@ -49,7 +49,7 @@ func (t *Tracker) newEntry(b *tcp.Batch, o *tcp.Observation, r role) *entry {
 func (t *Tracker) id(o *tcp.Observation) tcp.ID {
 	if o.Cookie != 0 {
 		id := t.cfg.IDs.Socket(o.NetNS, o.Cookie)
-		if s := t.tombs.byCookie[id]; s != nil && s.reused(o) {
+		if s := t.tombs.ofCookie(id); s != nil && s.reused(o) {
 			return t.cfg.IDs.Again(id, o.Opened.Boot)
 		}
 		return id
@@ -107,7 +107,8 @@ func (t *Tracker) remove(e *entry) {
 // the same namespace or, failing that, in the only other namespace that has it.
 func (t *Tracker) link(e *entry) {
 	var peer *entry
-	for p := t.table.byTuple[e.conn.Reverse()]; p != nil; p = p.next {
+	reverse := e.conn.Reverse()
+	for p := range t.table.ofTuple(&reverse) {
 		if p == e || p.role != roleConn {
 			continue
 		}

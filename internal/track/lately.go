@@ -105,7 +105,7 @@ func (t *Tracker) LookupAt(tuple tcp.Tuple, netns uint32, wall int64) *tcp.Conn 
 			found, from = c, e
 		}
 	}
-	for e := t.table.byTuple[tuple]; e != nil; e = e.next {
+	for e := range t.table.ofTuple(&tuple) {
 		if e.role == roleConn {
 			consider(e.conn, e)
 		}
@@ -135,7 +135,7 @@ func (t *Tracker) Listener(local tcp.Addr, port uint16, netns uint32) *tcp.Conn 
 			{Local: addr, LocalPort: port},
 			{Local: addr, Remote: any4, LocalPort: port}, // as IPv4 sockets have it
 		} {
-			for e := t.table.byTuple[tuple]; e != nil; e = e.next {
+			for e := range t.table.ofTuple(&tuple) {
 				if e.role == roleListener && e.netns == netns {
 					e.gen = 0
 					return e.conn

@@ -11,7 +11,7 @@ func (t *Tracker) Lookup(tuple tcp.Tuple, netns uint32) *tcp.Conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found *entry
-	for e := t.table.byTuple[tuple]; e != nil; e = e.next {
+	for e := range t.table.ofTuple(&tuple) {
 		if e.role != roleConn || netns != 0 && e.netns != netns {
 			continue
 		}

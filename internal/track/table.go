@@ -1,6 +1,11 @@
 package track
 
-import "github.com/viewtcp/viewtcp/internal/tcp"
+import (
+	"hash/maphash"
+	"iter"
+
+	"github.com/viewtcp/viewtcp/internal/tcp"
+)
 
 // role says in which way a socket counts.
 type role uint8
@@ -21,8 +26,8 @@ type entry struct {
 	gen uint64
 	// idx is the place in table.entries and table.conns.
 	idx int
-	// next chains entries of the same tuple.
-	next *entry
+	// byCookie and byTuple are its places in the table's indexes.
+	byCookie, byTuple link[entry]
 	// seenPass is the beginning of the last pass that showed the socket.
 	seenPass int64
 	// notBefore is the boot time before which dumps know less than we do.
@@ -42,11 +47,13 @@ type entry struct {
 // table holds the followed sockets, found by cookie and by tuple.
 type table struct {
 	ids tcp.IDs
-	// byCookie is keyed by the id that a cookie and its namespace give: one
-	// number, and old kernels count cookies by namespace.
-	byCookie map[tcp.ID]*entry
-	byTuple  map[tcp.Tuple]*entry
-	entries  []*entry
+	// byCookie has the id that a cookie and its namespace give for a hash: that
+	// is well mixed, and old kernels count cookies by namespace.
+	byCookie index[entry]
+	// byTuple has the same hash for both ends of a connection.
+	byTuple index[entry]
+	seed    maphash.Seed
+	entries []*entry
 	// conns is what a snapshot copies: conns[i] is entries[i].conn.
 	conns     []*tcp.Conn
 	count     [numRoles]int
@@ -54,12 +61,39 @@ type table struct {
 }
 
 func newTable(ids tcp.IDs, expect int) table {
-	return table{
-		ids:      ids,
-		byCookie: make(map[tcp.ID]*entry, expect),
-		byTuple:  make(map[tcp.Tuple]*entry, expect),
-		entries:  make([]*entry, 0, expect),
-		conns:    make([]*tcp.Conn, 0, expect),
+	t := table{
+		ids:     ids,
+		seed:    maphash.MakeSeed(),
+		entries: make([]*entry, 0, expect),
+		conns:   make([]*tcp.Conn, 0, expect),
+	}
+	t.byCookie.reserve(expect)
+	t.byTuple.reserve(expect)
+	return t
+}
+
+// end is an address and a port, for hashing.
+type end struct {
+	addr tcp.Addr
+	port uint16
+}
+
+// hash is the same for a tuple and its reverse. Strangers choose tuples, so it is
+// another one in each process.
+func (t *table) hash(tuple *tcp.Tuple) uint64 {
+	return maphash.Comparable(t.seed, end{tuple.Local, tuple.LocalPort}) +
+		maphash.Comparable(t.seed, end{tuple.Remote, tuple.RemotePort})
+}
+
+// ofTuple yields the entries of a tuple, the latest first. They may be changed,
+// but none added or removed meanwhile.
+func (t *table) ofTuple(tuple *tcp.Tuple) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for l := t.byTuple.first(t.hash(tuple)); l != nil; l = l.another() {
+			if l.of.conn.Tuple == *tuple && !yield(l.of) {
+				return
+			}
+		}
 	}
 }
 
@@ -68,11 +102,14 @@ func newTable(ids tcp.IDs, expect int) table {
 // agree.
 func (t *table) find(o *tcp.Observation) *entry {
 	if o.Cookie != 0 {
-		if e := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; e != nil {
-			return e
+		if l := t.byCookie.first(uint64(t.ids.Socket(o.NetNS, o.Cookie))); l != nil {
+			return l.of
+		}
+		if t.byCookie.len == len(t.entries) {
+			return nil // all have a cookie, and another one
 		}
 	}
-	for e := t.byTuple[o.Tuple]; e != nil; e = e.next {
+	for e := range t.ofTuple(&o.Tuple) {
 		c := e.conn
 		if c.NetNS != o.NetNS || (o.Cookie != 0 && c.Cookie != 0) {
 			continue
@@ -102,33 +139,14 @@ func (t *table) insert(e *entry) {
 func (t *table) index(e *entry) {
 	c := e.conn
 	if c.Cookie != 0 {
-		t.byCookie[t.ids.Socket(c.NetNS, c.Cookie)] = e
+		t.byCookie.add(&e.byCookie, e, uint64(t.ids.Socket(c.NetNS, c.Cookie)))
 	}
-	e.next = t.byTuple[c.Tuple]
-	t.byTuple[c.Tuple] = e
+	t.byTuple.add(&e.byTuple, e, t.hash(&c.Tuple))
 }
 
 func (t *table) unindex(e *entry) {
-	c := e.conn
-	if c.Cookie != 0 {
-		delete(t.byCookie, t.ids.Socket(c.NetNS, c.Cookie))
-	}
-	head := t.byTuple[c.Tuple]
-	if head == e {
-		if e.next == nil {
-			delete(t.byTuple, c.Tuple)
-		} else {
-			t.byTuple[c.Tuple] = e.next
-		}
-	} else {
-		for p := head; p != nil; p = p.next {
-			if p.next == e {
-				p.next = e.next
-				break
-			}
-		}
-	}
-	e.next = nil
+	t.byCookie.remove(&e.byCookie)
+	t.byTuple.remove(&e.byTuple)
 }
 
 func (t *table) remove(e *entry) {

@@ -7,7 +7,7 @@ import "github.com/viewtcp/viewtcp/internal/tcp"
 // must not come to life again; and the mini-socket that is left belongs to it.
 type tombstones struct {
 	ids      tcp.IDs
-	byCookie map[tcp.ID]*tombstone
+	byCookie index[tombstone] // as in table
 	// byKey holds those whose mini-socket may have another cookie, or none.
 	byKey map[tcp.Key]*tombstone
 	// queue is in order of closing.
@@ -16,12 +16,13 @@ type tombstones struct {
 }
 
 type tombstone struct {
-	conn   *tcp.Conn
-	closed int64
+	byCookie link[tombstone]
+	conn     *tcp.Conn
+	closed   int64
 }
 
 func newTombstones(ids tcp.IDs, limit int) tombstones {
-	return tombstones{ids: ids, byCookie: make(map[tcp.ID]*tombstone), byKey: make(map[tcp.Key]*tombstone), max: limit}
+	return tombstones{ids: ids, byKey: make(map[tcp.Key]*tombstone), max: limit}
 }
 
 func (t *tombstones) add(c *tcp.Conn, boot int64) {
@@ -31,11 +32,19 @@ func (t *tombstones) add(c *tcp.Conn, boot int64) {
 	s := &tombstone{conn: c, closed: boot}
 	t.queue = append(t.queue, s)
 	if c.Cookie != 0 {
-		t.byCookie[t.ids.Socket(c.NetNS, c.Cookie)] = s
+		t.byCookie.add(&s.byCookie, s, uint64(t.ids.Socket(c.NetNS, c.Cookie)))
 	}
 	if c.Source != tcp.SourceEBPF { // whose programs draw the cookie early
 		t.byKey[c.Key] = s
 	}
+}
+
+// ofCookie returns the latest one of a socket, nil if there is none.
+func (t *tombstones) ofCookie(id tcp.ID) *tombstone {
+	if l := t.byCookie.first(uint64(id)); l != nil {
+		return l.of
+	}
+	return nil
 }
 
 // reused reports whether an observation is about a later connection of the
@@ -49,7 +58,7 @@ func (s *tombstone) reused(o *tcp.Observation) bool {
 // one only for a mini-socket, which may have got a cookie of its own.
 func (t *tombstones) find(o *tcp.Observation) *tcp.Conn {
 	if o.Cookie != 0 {
-		if s := t.byCookie[t.ids.Socket(o.NetNS, o.Cookie)]; s != nil && !s.reused(o) {
+		if s := t.ofCookie(t.ids.Socket(o.NetNS, o.Cookie)); s != nil && !s.reused(o) {
 			return s.conn
 		}
 	}
@@ -87,9 +96,7 @@ func (t *tombstones) drop(n int) {
 
 func (t *tombstones) forget(s *tombstone) {
 	c := s.conn
-	if id := t.ids.Socket(c.NetNS, c.Cookie); t.byCookie[id] == s {
-		delete(t.byCookie, id)
-	}
+	t.byCookie.remove(&s.byCookie)
 	if len(t.byKey) > 0 && t.byKey[c.Key] == s {
 		delete(t.byKey, c.Key)
 	}

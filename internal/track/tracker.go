@@ -183,7 +183,7 @@ func (t *Tracker) happened(e *entry, o *tcp.Observation) {
 // closeByRemnant ends the connection that a mini-socket was, where the source
 // has neither cookies nor closes: only the end that closed first keeps one.
 func (t *Tracker) closeByRemnant(o *tcp.Observation) *tcp.Conn {
-	for e := t.table.byTuple[o.Tuple]; e != nil; e = e.next {
+	for e := range t.table.ofTuple(&o.Tuple) {
 		if e.role != roleConn || e.conn.NetNS != o.NetNS || e.conn.Cookie != 0 {
 			continue
 		}
