@@ -12,36 +12,67 @@ import (
 // Unknown values are left out. It is for one goroutine.
 type JSON struct {
 	fields []jsonField
+	// likely are the fields that a connection with these values can have: most
+	// connections of a list have the same ones, and a third of all fields.
+	likely  []*jsonField
+	has     tcp.Has
+	packets bool
 	// The connection of the last opening and its members: often the handshake
 	// follows at once, with the same ones.
 	opened  *tcp.Conn
 	members []byte
 }
 
+// jsonField is what is needed of a field to write it, in one cache line: a
+// registry's entry has four of them, and a row a hundred fields.
 type jsonField struct {
-	*tcp.Field
-	// key is `,"name":` and, for numbers that are JSON strings, a quote more.
-	key    []byte
-	bit    tcp.Has
-	quoted bool
+	// One of the getters is set.
+	num  func(*tcp.Conn) (uint64, bool)
+	str  func(*tcp.Conn) (string, bool)
+	addr func(*tcp.Conn) (tcp.Addr, bool)
+	// key is `,"name":`, and a quote more where the value is one that needs no
+	// escapes.
+	key string
+	// bit is Field.Bit.
+	bit  tcp.Has
+	form jsonForm
+	// packets says that Conn.Packets has the value.
+	packets bool
+	of      *tcp.Field
 }
+
+// jsonForm is how a number is written.
+type jsonForm uint8
+
+const (
+	formDecimal jsonForm = iota
+	formQuotedDecimal
+	formNum       // as Field.AppendNum does
+	formQuotedNum // the same in quotes
+)
 
 // NewJSON returns a writer of the given fields, in their order.
 func NewJSON(fields []*tcp.Field) *JSON {
-	j := &JSON{}
+	j := &JSON{fields: make([]jsonField, 0, len(fields))}
 	for _, f := range fields {
-		quoted := true
+		to := jsonField{num: f.Num, str: f.Str, addr: f.Addr, bit: f.Bit, packets: f.Group == tcp.GroupPackets, of: f}
 		switch f.Kind {
-		case tcp.KindUint, tcp.KindBool, tcp.KindDuration, tcp.KindBytes, tcp.KindRate, tcp.KindPort:
-			quoted = false
+		case tcp.KindUint, tcp.KindDuration, tcp.KindBytes, tcp.KindRate, tcp.KindPort:
+			to.form = formDecimal
+		case tcp.KindCookie:
+			to.form = formQuotedDecimal
+		case tcp.KindBool:
+			to.form = formNum
 		default:
+			to.form = formQuotedNum
 		}
-		key := `,"` + f.Name + `":`
-		if quoted && f.Str == nil {
-			key += `"`
+		to.key = `,"` + f.Name + `":`
+		if f.Addr != nil || f.Num != nil && (to.form == formQuotedDecimal || to.form == formQuotedNum) {
+			to.key += `"`
 		}
-		j.fields = append(j.fields, jsonField{Field: f, key: []byte(key), bit: f.Bit, quoted: quoted})
+		j.fields = append(j.fields, to)
 	}
+	j.choose(&tcp.Conn{})
 	return j
 }
 
@@ -120,37 +151,54 @@ func appendGap(b []byte, g *tcp.Gap) []byte {
 
 // appendMembers appends the known fields, each after a comma.
 func (j *JSON) appendMembers(b []byte, c *tcp.Conn) []byte {
-	for i := range j.fields {
-		f := &j.fields[i]
-		if c.Has&f.bit != f.bit {
-			continue
-		}
+	if c.Has != j.has || (c.Packets != nil) != j.packets {
+		j.choose(c)
+	}
+	for _, f := range j.likely {
 		switch {
-		case f.Num != nil:
-			if f.Group == tcp.GroupPackets && c.Packets == nil {
-				continue
+		case f.num != nil:
+			if v, ok := f.num(c); ok {
+				b = f.appendNum(append(b, f.key...), v)
 			}
-			v, ok := f.Num(c)
-			if !ok {
-				continue
-			}
-			b = append(b, f.key...)
-			if !f.quoted {
-				b = f.AppendNum(b, v)
-				continue
-			}
-			b = append(f.AppendNum(b, v), '"')
-		case f.Str != nil:
-			if s, ok := f.Str(c); ok {
+		case f.str != nil:
+			if s, ok := f.str(c); ok {
 				b = appendString(append(b, f.key...), s)
 			}
 		default:
-			if a, ok := f.Addr(c); ok {
+			if a, ok := f.addr(c); ok {
 				b = append(a.AppendTo(append(b, f.key...)), '"')
 			}
 		}
 	}
 	return b
+}
+
+// choose leaves out the fields that a connection shows at a glance not to have.
+func (j *JSON) choose(c *tcp.Conn) {
+	j.has, j.packets = c.Has, c.Packets != nil
+	j.likely = j.likely[:0]
+	for i := range j.fields {
+		f := &j.fields[i]
+		if c.Has&f.bit == f.bit && (j.packets || !f.packets) {
+			j.likely = append(j.likely, f)
+		}
+	}
+}
+
+func (f *jsonField) appendNum(b []byte, v uint64) []byte {
+	switch f.form {
+	case formDecimal:
+		if v < 10 { // most counters are 0
+			return append(b, '0'+byte(v))
+		}
+		return strconv.AppendUint(b, v, 10)
+	case formQuotedDecimal:
+		return append(strconv.AppendUint(b, v, 10), '"')
+	case formQuotedNum:
+		return append(f.of.AppendNum(b, v), '"')
+	default:
+		return f.of.AppendNum(b, v)
+	}
 }
 
 // AppendJSONString appends a JSON string that may be shown on a terminal.
