@@ -139,9 +139,9 @@ func identityColumns() []Column[Record] {
 func endColumns() []Column[Record] {
 	return []Column[Record]{
 		addrField(20, "local_ip", func(r *Record, v tcp.Addr) { r.conn().Local = v }),
-		field(21, "local_port", Uint16, Repeated, func(r *Record, v uint64) { r.conn().LocalPort = uint16(v) }),
+		field(21, "local_port", Uint16, Varied, func(r *Record, v uint64) { r.conn().LocalPort = uint16(v) }),
 		addrField(TagRemoteIP, "remote_ip", func(r *Record, v tcp.Addr) { r.conn().Remote = v }),
-		field(23, "remote_port", Uint16, Repeated, func(r *Record, v uint64) { r.conn().RemotePort = uint16(v) }),
+		field(23, "remote_port", Uint16, Varied, func(r *Record, v uint64) { r.conn().RemotePort = uint16(v) }),
 		textField(24, "remote_name", func(r *Record, v string) { r.names().RemoteName = v }),
 		textField(25, "sni", func(r *Record, v string) { r.names().SNI = v }),
 		textField(26, "alpn", func(r *Record, v string) { r.names().ALPN = v }),

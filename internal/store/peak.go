@@ -59,7 +59,7 @@ func PeakColumns() []Column[Peak] { return peakColumns }
 
 var peakColumns = []Column[Peak]{
 	{
-		Tag: 1, Name: "time", Type: Time, Hint: Rising,
+		Tag: 1, Name: "time", Type: Time, Hint: Repeated,
 		Num:    func(p *Peak) (uint64, bool) { return uint64(p.Time), true },
 		SetNum: func(p *Peak, v uint64) { p.Time = int64(v) },
 	},

@@ -144,7 +144,7 @@ func RollupColumns() []Column[Rollup] { return rollupColumns }
 var rollupColumns = func() []Column[Rollup] {
 	cs := []Column[Rollup]{
 		{
-			Tag: 1, Name: "time", Type: Time, Hint: Rising,
+			Tag: 1, Name: "time", Type: Time, Hint: Repeated,
 			Num:    func(r *Rollup) (uint64, bool) { return uint64(r.Time), true },
 			SetNum: func(r *Rollup, v uint64) { r.Time = int64(v) },
 		},
@@ -175,19 +175,19 @@ var rollupColumns = func() []Column[Rollup] {
 			},
 		},
 	}
-	sum := func(tag uint16, name string, at func(*Rollup) *uint64) {
-		cs = append(cs, count(tag, name, Uint64, Repeated, at))
+	sum := func(tag uint16, name string, hint Hint, at func(*Rollup) *uint64) {
+		cs = append(cs, count(tag, name, Uint64, hint, at))
 	}
-	sum(20, "rows", func(r *Rollup) *uint64 { return &r.Rows })
-	sum(21, "closed", func(r *Rollup) *uint64 { return &r.Closed })
-	sum(22, "failed", func(r *Rollup) *uint64 { return &r.Failed })
-	sum(23, "reset", func(r *Rollup) *uint64 { return &r.Reset })
-	sum(24, "bytes_sent", func(r *Rollup) *uint64 { return &r.BytesSent })
-	sum(25, "bytes_received", func(r *Rollup) *uint64 { return &r.BytesReceived })
-	sum(26, "segments_sent", func(r *Rollup) *uint64 { return &r.SegmentsSent })
-	sum(27, "segments_received", func(r *Rollup) *uint64 { return &r.SegmentsReceived })
-	sum(28, "retransmits", func(r *Rollup) *uint64 { return &r.Retransmits })
-	sum(29, "bytes_retransmitted", func(r *Rollup) *uint64 { return &r.BytesRetransmitted })
+	sum(20, "rows", Repeated, func(r *Rollup) *uint64 { return &r.Rows })
+	sum(21, "closed", Repeated, func(r *Rollup) *uint64 { return &r.Closed })
+	sum(22, "failed", Repeated, func(r *Rollup) *uint64 { return &r.Failed })
+	sum(23, "reset", Repeated, func(r *Rollup) *uint64 { return &r.Reset })
+	sum(24, "bytes_sent", Varied, func(r *Rollup) *uint64 { return &r.BytesSent })
+	sum(25, "bytes_received", Varied, func(r *Rollup) *uint64 { return &r.BytesReceived })
+	sum(26, "segments_sent", Varied, func(r *Rollup) *uint64 { return &r.SegmentsSent })
+	sum(27, "segments_received", Varied, func(r *Rollup) *uint64 { return &r.SegmentsReceived })
+	sum(28, "retransmits", Repeated, func(r *Rollup) *uint64 { return &r.Retransmits })
+	sum(29, "bytes_retransmitted", Repeated, func(r *Rollup) *uint64 { return &r.BytesRetransmitted })
 	distribution := func(tag uint16, name string, at func(*Rollup) *Distribution) {
 		cs = append(cs,
 			count(tag, name+"_count", Uint64, Repeated, func(r *Rollup) *uint64 { return &at(r).Count }),

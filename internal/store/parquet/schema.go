@@ -121,6 +121,9 @@ func nodeOf(c *column) parquet.Node {
 	case store.Bytes:
 		return compressed(parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray))
 	case store.Time:
+		if c.hint == store.Repeated {
+			return compressed(parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.RLEDictionary))
+		}
 		return parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
 	case store.ID:
 		return parquet.Encoded(parquet.Uint(64), &parquet.Plain)
@@ -136,13 +139,15 @@ func nodeOf(c *column) parquet.Node {
 }
 
 // numberNode packs numbers that vary into as many bits as they need, which makes
-// them smaller than zstd makes whole words, and costs less.
+// them smaller than zstd makes whole words, and costs less. Of numbers that rise
+// zstd finds the high bytes in the row before; one that falls out of line makes a
+// whole block of differences wide.
 func numberNode(n parquet.Node, h store.Hint) parquet.Node {
 	switch h {
 	case store.Repeated:
 		return compressed(parquet.Encoded(n, &parquet.RLEDictionary))
 	case store.Rising:
-		return compressed(parquet.Encoded(n, &parquet.DeltaBinaryPacked))
+		return compressed(parquet.Encoded(n, &parquet.Plain))
 	default:
 		return parquet.Encoded(n, &parquet.DeltaBinaryPacked)
 	}
@@ -162,6 +167,7 @@ func writerOptions(t *table, s *parquet.Schema, rows int) []parquet.WriterOption
 		parquet.Compression(&parquet.Uncompressed), // unless its node says otherwise
 		parquet.BloomFilters(filters...),
 		parquet.PageBufferSize(min(pageBytes, (rows+1)*pageBytes/pageRows)),
+		parquet.DataPageVersion(1),        // those of version 2 leave the levels uncompressed
 		parquet.DataPageStatistics(false), // the column index has them
 	}
 	// Only the order of rows makes bounds of texts narrow.
