@@ -11,8 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
+
+	"github.com/viewtcp/viewtcp/internal/disk"
 )
 
 // What lies in a data directory.
@@ -129,18 +130,15 @@ func writeState(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// errLocked says that another process has the data directory.
-var errLocked = errors.New("in use by another process")
-
 // lockDataDir makes a data directory, for this user alone, and keeps other daemons
 // out of it until the lock is closed. The error names the process that has it.
-func lockDataDir(dir string) (*fileLock, error) {
+func lockDataDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	path := filepath.Join(dir, lockFile)
-	lock, err := lockPath(path)
-	if errors.Is(err, errLocked) {
+	lock, err := disk.Lock(path, 0o644)
+	if errors.Is(err, disk.ErrLocked) {
 		who := "another viewtcp serve"
 		if b, rerr := os.ReadFile(path); rerr == nil && len(b) > 0 {
 			who += " (pid " + string(bytes.TrimSpace(b)) + ")"
@@ -152,12 +150,8 @@ func lockDataDir(dir string) (*fileLock, error) {
 	}
 	// Whoever finds it locked reads this.
 	_, err = lock.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
-	if err = errors.Join(lock.Truncate(int64(len(strconv.Itoa(os.Getpid())))), err); err != nil && !isFullDisk(err) {
+	if err = errors.Join(lock.Truncate(int64(len(strconv.Itoa(os.Getpid())))), err); err != nil && !disk.IsFull(err) {
 		return nil, errors.Join(fmt.Errorf("data directory: %w", err), lock.Close())
 	}
 	return lock, nil
 }
-
-// isFullDisk reports whether an error says that there is no space: history waits
-// then, and the rest goes on.
-func isFullDisk(err error) bool { return errors.Is(err, syscall.ENOSPC) }

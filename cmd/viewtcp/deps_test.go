@@ -39,6 +39,7 @@ const anything = "..."
 var (
 	sourceMay  = []string{"internal/tcp", "internal/netns", "internal/host"}
 	backEndMay = []string{"internal/tcp", "internal/filter", "internal/wire"}
+	storeMay   = append([]string{"internal/disk"}, backEndMay...)
 
 	sourceWhy  = "a source reports what it saw; merging and naming happen elsewhere"
 	backEndWhy = "it declares the small interfaces it needs and never sees a source or the tracker"
@@ -51,6 +52,7 @@ var layers = []layer{
 	{dir: "internal/tcp", why: "the model is what all agree on, so it depends on nobody"},
 	{dir: "internal/netns", may: []string{"internal/tcp"}, why: "enters namespaces for whoever asks"},
 	{dir: "internal/host", may: []string{"internal/tcp"}, why: "facts about this machine and process"},
+	{dir: "internal/disk", may: []string{"internal/tcp"}, why: "locks and syncs files for whoever asks"},
 
 	{dir: "internal/bpf", may: sourceMay, why: sourceWhy},
 	{dir: "internal/sockdiag", may: sourceMay, why: sourceWhy},
@@ -67,10 +69,10 @@ var layers = []layer{
 	{dir: "internal/output", may: []string{"internal/tcp", "internal/text"}, why: "prints fields out of the registry"},
 	{dir: "internal/report", may: []string{"internal/tcp"}, why: "a page of what an analysis hands over, from the registry"},
 
-	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter"}, why: "packets in and out, filtered"},
+	{dir: "internal/capture", may: []string{"internal/tcp", "internal/filter", "internal/disk"}, why: "packets in and out, filtered"},
 	{dir: "internal/analysis", may: []string{"internal/tcp", "internal/capture"}, why: "packets become connections"},
 
-	{dir: "internal/store", may: backEndMay, why: backEndWhy},
+	{dir: "internal/store", may: storeMay, why: backEndWhy},
 	{dir: "internal/metrics", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/alert", may: backEndMay, why: backEndWhy, planned: true},
 	{dir: "internal/fleet", may: backEndMay, why: backEndWhy, planned: true},

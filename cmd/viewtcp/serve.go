@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/viewtcp/viewtcp/internal/disk"
 )
 
 // serveFlags are the flags of serve. Those in overrides stand for keys of the
@@ -154,7 +156,7 @@ func withRemedy(err error, dir string) error {
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: give a directory that may be written to with --data DIR, or run as root", err)
-	case isFullDisk(err):
+	case disk.IsFull(err):
 		return fmt.Errorf("%w: make room on the file system of %q, or give another with --data DIR", err, dir)
 	}
 	return err

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/viewtcp/viewtcp/internal/disk"
 	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -31,7 +32,7 @@ type daemon struct {
 	manager *notifier
 	started time.Time
 
-	lock      *fileLock
+	lock      *os.File
 	token     string
 	engine    *parquet.Engine // nil where no history is kept
 	noStore   string          // why not
@@ -181,7 +182,7 @@ func (d *daemon) openStore() error {
 	cfg.Dir, cfg.Logger = filepath.Join(d.dir, storeDir), d.log.With("component", "store")
 	cfg.SealAge, cfg.Retention = d.cfg.store.sealAge, d.cfg.store.retention
 	engine, err := parquet.Open(cfg)
-	if isFullDisk(err) {
+	if disk.IsFull(err) {
 		d.noStore = "no history is kept: " + err.Error()
 		d.log.Error("no history is kept until the next start", "err", err)
 		return nil

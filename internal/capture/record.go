@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/viewtcp/viewtcp/internal/disk"
 )
 
 // RecorderConfig says what is recorded and how much of it is kept.
@@ -123,7 +125,7 @@ type RecorderStats struct {
 type Recorder struct {
 	cfg  RecorderConfig
 	dir  string
-	lock *dirLock
+	lock *os.File
 
 	mu     sync.Mutex // guards all below
 	stats  RecorderStats
@@ -165,7 +167,10 @@ func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("recording packets: %w", err)
 	}
-	lock, err := lockDir(filepath.Join(dir, "lock"))
+	lock, err := disk.Lock(filepath.Join(dir, "lock"), 0o600)
+	if errors.Is(err, disk.ErrLocked) {
+		err = ErrRecorderRunning
+	}
 	if err != nil {
 		return nil, fmt.Errorf("recording packets into %q: %w", dir, err)
 	}
@@ -175,7 +180,7 @@ func NewRecorder(dir string, cfg RecorderConfig) (*Recorder, error) {
 	}
 	found, err := repairDir(dir)
 	if err != nil {
-		_ = lock.unlock()
+		_ = lock.Close()
 		return nil, fmt.Errorf("recording packets into %q: %w", dir, err)
 	}
 	r.sealed, r.number, r.stats.Repairs = found.sealed, found.number, found.repairs
@@ -399,7 +404,7 @@ func (r *Recorder) Close() error {
 	if len(r.unsealed) > 0 {
 		r.sealAgain()
 	}
-	if err := errors.Join(r.stats.Err, r.stats.SealErr, r.lock.unlock()); err != nil {
+	if err := errors.Join(r.stats.Err, r.stats.SealErr, r.lock.Close()); err != nil {
 		return fmt.Errorf("recording packets into %q: %w", r.dir, err)
 	}
 	return nil

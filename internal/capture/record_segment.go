@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/viewtcp/viewtcp/internal/disk"
 )
 
 // Endings of the files of a recording.
@@ -263,7 +265,7 @@ func finishSegment(dir, base string, index []byte) error {
 		}
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = disk.SyncDir(dir)
 	}
 	if err != nil {
 		_ = os.Remove(path + extIndex + extTemp)

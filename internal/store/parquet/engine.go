@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/viewtcp/viewtcp/internal/disk"
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
@@ -20,7 +22,7 @@ type Engine struct {
 	cfg  Config
 	fs   fileSystem
 	log  *slog.Logger
-	lock *dirLock
+	lock *os.File
 
 	commits  chan *commit
 	stop     chan struct{}
@@ -128,16 +130,16 @@ func open(cfg Config, fsys fileSystem) (*Engine, error) {
 	if err := fsys.MkdirAll("."); err != nil {
 		return nil, fmt.Errorf("making data directory %q: %w", cfg.Dir, err)
 	}
-	lock, err := lockDir(osFS{cfg.Dir}.path(lockName))
-	if errors.Is(err, store.ErrLocked) {
-		return nil, fmt.Errorf("data directory %q: %w", cfg.Dir, err)
+	lock, err := disk.Lock(osFS{cfg.Dir}.path(lockName), 0o600)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("data directory %q: %w", cfg.Dir, store.ErrLocked)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory %q must be writable: %w", cfg.Dir, err)
 	}
 	e.lock = lock
 	if err := e.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %q: %w", cfg.Dir, err), lock.unlock())
+		return nil, errors.Join(fmt.Errorf("opening %q: %w", cfg.Dir, err), lock.Close())
 	}
 	e.running.Add(2)
 	go e.write()
@@ -211,7 +213,7 @@ func (e *Engine) Close() error {
 		e.writing.Lock()
 		defer e.writing.Unlock()
 		err = e.closeLog()
-		err = errors.Join(err, e.lock.unlock())
+		err = errors.Join(err, e.lock.Close())
 		e.mu.Lock()
 		e.status.State = store.StateClosed
 		e.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/viewtcp/viewtcp/internal/disk"
 )
 
 // A fileSystem is what the engine asks of the operating system. Tests put one in
@@ -70,7 +72,7 @@ func (o osFS) OpenWrite(name string) (file, error) {
 func (o osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(o.path(name)) }
 func (o osFS) Rename(from, to string) error               { return os.Rename(o.path(from), o.path(to)) }
 func (o osFS) Remove(name string) error                   { return os.Remove(o.path(name)) }
-func (o osFS) SyncDir(name string) error                  { return syncDir(o.path(name)) }
+func (o osFS) SyncDir(name string) error                  { return disk.SyncDir(o.path(name)) }
 func (o osFS) MkdirAll(name string) error                 { return mkdirAll(o.path(name)) }
 
 // mkdirAll syncs the directory above each one that it makes: without that a power
@@ -84,7 +86,7 @@ func mkdirAll(dir string) error {
 		err = os.Mkdir(dir, 0o700)
 	}
 	if err == nil {
-		return syncDir(filepath.Dir(dir))
+		return disk.SyncDir(filepath.Dir(dir))
 	}
 	// It may exist; a read-only file system does not say that it does.
 	if info, serr := os.Stat(dir); serr == nil && info.IsDir() {

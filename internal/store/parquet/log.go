@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/viewtcp/viewtcp/internal/disk"
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
@@ -161,7 +162,7 @@ func (e *Engine) accept(group []*commit, seq uint64) {
 // refuse tells a group that it was not written, and why.
 func (e *Engine) refuse(group []*commit, err error) {
 	state := store.StateFailing
-	if isFull(err) {
+	if disk.IsFull(err) {
 		state = store.StateFull
 	}
 	n := uint64(0)

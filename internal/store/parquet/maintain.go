@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/viewtcp/viewtcp/internal/disk"
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
@@ -159,7 +160,7 @@ func (e *Engine) compact() error {
 			if err := e.merge(list[:n]); err != nil {
 				// Others may still be merged; of a full disk all would say the same.
 				errs = append(errs, fmt.Errorf("merging segments of %s, %s: %w", p.table, p.day, err))
-				if isFull(err) {
+				if disk.IsFull(err) {
 					return errors.Join(errs...)
 				}
 				break
@@ -358,7 +359,7 @@ func (e *Engine) expire() error {
 	change := func(m *manifest) { m.Segments = without(m.Segments, numbers) }
 	nothing := func() error { return nil }
 	err := e.changeManifest(change, nothing)
-	if isFull(err) {
+	if disk.IsFull(err) {
 		// No room for a manifest: make some. After a crash right here the next
 		// start misses segments that were to go anyway.
 		e.removeAll(drop)

@@ -1,20 +1,18 @@
 //go:build !windows && (!unix || solaris || aix)
 
-package parquet
+package disk
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-type dirLock struct{}
-
-func lockDir(path string) (*dirLock, error) {
+func lock(path string, _ fs.FileMode) (*os.File, error) {
 	return nil, fmt.Errorf("locking %q on this system: %w", path, tcp.ErrNotSupported)
 }
-
-func (*dirLock) unlock() error { return nil }
 
 func syncDir(string) error { return nil }
 
