@@ -1,6 +1,7 @@
 package text
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,6 +77,19 @@ func AppendMicros(b []byte, us uint64) []byte {
 func appendPair(b []byte, big uint64, bigUnit byte, small uint64, smallUnit byte) []byte {
 	b = append(strconv.AppendUint(b, big, 10), bigUnit, byte('0'+small/10), byte('0'+small%10))
 	return append(b, smallUnit)
+}
+
+// AppendCount appends a number with commas between its thousands: 1,234,567.
+func AppendCount(b []byte, n int64) []byte {
+	first := len(b)
+	b = strconv.AppendInt(b, n, 10)
+	if n < 0 {
+		first++
+	}
+	for i := len(b) - 3; i > first; i -= 3 {
+		b = slices.Insert(b, i, ',')
+	}
+	return b
 }
 
 // AppendBytes appends a size in powers of 1024: 512, 1.5K, 20.1M.

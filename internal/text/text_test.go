@@ -49,6 +49,14 @@ func TestHumanUnits(t *testing.T) {
 			t.Errorf("%d µs is %q, want %q", us, got, want)
 		}
 	}
+	for n, want := range map[int64]string{
+		0: "0", 7: "7", -7: "-7", 999: "999", -999: "-999", 1000: "1,000", -1000: "-1,000", 123_456: "123,456", 1_234_567: "1,234,567",
+		1<<63 - 1: "9,223,372,036,854,775,807",
+	} {
+		if got := string(AppendCount([]byte("n="), n)); got != "n="+want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
 	for n, want := range map[uint64]string{
 		0: "0", 1023: "1023", 1024: "1.00K", 1536: "1.50K", 10239: "9.99K", 10240: "10.0K", 1 << 20: "1.00M",
 		1023 << 10: "1023K", 1<<64 - 1: "15.9E", 1 << 60: "1.00E",

@@ -9,11 +9,7 @@ import (
 
 // countText is a number with commas.
 func countText[T int | uint64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return string(text.AppendCount(nil, int64(n)))
 }
 
 // counted is a number of things.

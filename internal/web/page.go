@@ -2,12 +2,12 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"html/template"
 	"net/http"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -143,7 +143,6 @@ type talker struct {
 	Send, Receive, RTT, Retrans string
 	Share                       int
 	rate                        uint64
-	conns                       int
 }
 
 type storeRow struct{ State, Reason, Rows, Bytes, Since string }
@@ -191,18 +190,7 @@ func (s *Server) startPage(w *response, r *request) error {
 	return writePage(w, http.StatusOK, "start.html", d)
 }
 
-// countText groups digits by thousands.
-func countText(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
-	var b []byte
-	for i := range len(digits) {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b = append(b, ',')
-		}
-		b = append(b, digits[i])
-	}
-	return string(b)
-}
+func countText(n uint64) string { return string(text.AppendCount(nil, int64(n))) }
 
 // bytesText is a number of bytes with its unit.
 func bytesText(n uint64) string {
@@ -225,16 +213,14 @@ func (d *startData) fill(snap *tcp.Snapshot) {
 		d.Lost = countText(st.Lost.Closes)
 	}
 	var (
-		states             [tcp.NumStates]int
+		states             = map[string]int{} // by name
 		send, receive      uint64
 		loopback           uint64
 		retransmitting     uint64
 		processes, remotes = map[string]*talkerSum{}, map[string]*talkerSum{}
 	)
 	for _, c := range snap.Conns {
-		if c.State < tcp.NumStates {
-			states[c.State]++
-		}
+		states[c.State.String()]++
 		if !c.Open() {
 			continue
 		}
@@ -267,13 +253,14 @@ func (d *startData) fill(snap *tcp.Snapshot) {
 	}
 	d.SendRate, d.ReceiveRate, d.LoopbackRate = rateText(send), rateText(receive), rateText(loopback)
 	d.Retransmitting = countText(retransmitting)
-	most := max(slices.Max(states[:]), 1)
-	for _, name := range tcp.StateNames() {
-		set, _ := tcp.ParseState(name)
-		for state := tcp.State(1); state < tcp.NumStates; state++ {
-			if set == tcp.States(state) && states[state] > 0 {
-				d.States = append(d.States, stateRow{name, states[state], share(uint64(states[state]), uint64(most))})
-			}
+	names := tcp.StateNames()
+	most := 0
+	for _, name := range names {
+		most = max(most, states[name])
+	}
+	for _, name := range names {
+		if n := states[name]; n > 0 {
+			d.States = append(d.States, stateRow{name, n, share(uint64(n), uint64(most))})
 		}
 	}
 	d.Processes, d.Remotes = talkers(processes), talkers(remotes)
@@ -316,7 +303,7 @@ func (t *talkerSum) add(c *tcp.Conn) {
 func talkers(m map[string]*talkerSum) []talker {
 	list := make([]talker, 0, len(m))
 	for name, t := range m {
-		row := talker{Name: name, Conns: t.conns, Send: text.Unknown, Receive: text.Unknown, RTT: text.Unknown, Retrans: text.Unknown, rate: t.send + t.receive, conns: t.conns}
+		row := talker{Name: name, Conns: t.conns, Send: text.Unknown, Receive: text.Unknown, RTT: text.Unknown, Retrans: text.Unknown, rate: t.send + t.receive}
 		if t.hasRate {
 			row.Send, row.Receive = rateText(t.send), rateText(t.receive)
 		}
@@ -329,30 +316,13 @@ func talkers(m map[string]*talkerSum) []talker {
 		list = append(list, row)
 	}
 	slices.SortFunc(list, func(a, b talker) int {
-		switch {
-		case a.rate != b.rate:
-			return compareDown(a.rate, b.rate)
-		case a.conns != b.conns:
-			return compareDown(uint64(a.conns), uint64(b.conns))
-		default:
-			return strings.Compare(a.Name, b.Name)
-		}
+		return cmp.Or(cmp.Compare(b.rate, a.rate), cmp.Compare(b.Conns, a.Conns), strings.Compare(a.Name, b.Name))
 	})
 	list = list[:min(len(list), maxTalkers)]
-	if len(list) == 0 {
-		return list
-	}
 	for i := range list {
 		list[i].Share = share(list[i].rate, max(list[0].rate, 1))
 	}
 	return list
-}
-
-func compareDown(a, b uint64) int {
-	if a > b {
-		return -1
-	}
-	return 1
 }
 
 // share is a part of the most in percent; what is not nothing shows.
