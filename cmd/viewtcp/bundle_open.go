@@ -112,13 +112,10 @@ func unpackPackets(ctx context.Context, b *bundle.Bundle, dir string) error {
 		return err
 	}
 	defer r.Close()
-	name := "packets-" + b.Manifest.From.UTC().Format("20060102T150405Z") + "-000001.pcapng"
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	return newRecording(dir, b.Manifest.From, func(w io.Writer) error {
+		_, err := io.Copy(w, contextReader{ctx, r})
 		return err
-	}
-	_, err = io.Copy(f, contextReader{ctx, r})
-	return errors.Join(err, f.Close())
+	})
 }
 
 // bundleFlag is --bundle of the commands that read history.

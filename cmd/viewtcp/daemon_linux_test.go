@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,7 +166,7 @@ func TestDaemonIsWatched(t *testing.T) {
 			e := event{raw: w.lines[i]}
 			_ = json.Unmarshal([]byte(e.raw), &e)
 			w.parsed = append(w.parsed, e)
-			if e.Event == "closed" && e.LocalPort == port {
+			if e.Event == "closed" && e.LocalPort == port && int(e.RemotePort) == portOf(server) {
 				closed = e
 			}
 		}
@@ -174,6 +175,8 @@ func TestDaemonIsWatched(t *testing.T) {
 	if closed.BytesSent == nil || *closed.BytesSent != 4321 || closed.BytesReceived == nil || *closed.BytesReceived != 99 || closed.PID != os.Getpid() || !closed.Complete {
 		t.Errorf("the end of the connection: %s", closed.raw)
 	}
+
+	exportsBothWays(t, named, dir, closed.ID)
 
 	daemon.signal(t, syscall.SIGTERM)
 	daemon.wait(t)
@@ -187,6 +190,50 @@ func TestDaemonIsWatched(t *testing.T) {
 	}
 	if r := viewtcp(t, "list", "--data", dir, "--limit", "1"); r.code != exitOK {
 		t.Errorf("a daemon that is gone: %v", r)
+	}
+}
+
+// exportsBothWays compares the packets of a connection that a daemon sends with those
+// in its data directory.
+func exportsBothWays(t *testing.T, named how, dir, id string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	var sent, read []writtenFrame
+	// Two segments of the handshake and its ACK, data both ways, both FINs and the last
+	// ACK; the recorder writes once a second.
+	eventually(func() bool {
+		if r := viewtcpWith(t, []how{named}, "export", id, "-w", out); r.code != exitOK {
+			t.Fatalf("%v", r)
+		}
+		if _, err := os.Stat(out); err != nil {
+			return false
+		}
+		sent = framesOf(t, out)
+		if r := viewtcp(t, "export", "--data", dir, id, "-w", out); r.code != exitOK {
+			t.Fatalf("%v", r)
+		}
+		read = framesOf(t, out)
+		return len(sent) == len(read) && len(sent) >= 8
+	})
+	if len(sent) < 8 {
+		t.Errorf("%d packets", len(sent))
+	}
+	sameFrames(t, "sent by the daemon", sent, read)
+	for i := range sent {
+		if sent[i].Comment != read[i].Comment || !strings.Contains(sent[i].Comment, id) {
+			t.Errorf("frame %d: comment %q, that in the data directory %q", i+1, sent[i].Comment, read[i].Comment)
+		}
+	}
+	if r := viewtcpWith(t, []how{named}, "export", "process", "nobody", "-w", out, "--fail-empty"); r.code != exitEmpty {
+		t.Errorf("nothing matches: %v", r)
+	}
+	if r := viewtcpWith(t, []how{named}, "export", id, "-w", out, "--anonymize"); r.code != exitOK {
+		t.Errorf("%v", r)
+	}
+	for _, f := range framesOf(t, out) {
+		if strings.Contains(f.Comment, id) {
+			t.Errorf("anonymised: comment %q", f.Comment)
+		}
 	}
 }
 
@@ -220,6 +267,7 @@ func TestDaemonRefuses(t *testing.T) {
 		"both":                {nil, []string{"list", "--local", "--server", server}, exitUsage, "--local"},
 		"how and whom":        {nil, []string{"list", "--source", "procfs", "--server", server}, exitUsage, "--source"},
 		"how":                 {nil, []string{"list", "--source", "procfs", "--data", dir, "-o", "jsonl", "--limit", "1"}, exitOK, ""},
+		"export, two places":  {nil, []string{"export", "--server", server, "--record-dir", dir, "-w", "x.pcapng"}, exitUsage, "two places"},
 		"malformed":           {nil, []string{"list", "--server", "ftp://x", "--data", dir}, exitUsage, "http://"},
 		"another program":     {nil, []string{"list", "--server", "http://127.0.0.1:1", "--data", dir}, exitFailure, "127.0.0.1:1"},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type exportFlags struct {
 	headersOnly      bool
 
 	from, to int64
+
+	daemon daemonFlags
 }
 
 func newExport(e env) *cobra.Command {
@@ -42,7 +45,9 @@ connections to a file: exactly those, each with its process and connection besid
 it. The history that serve keeps says which connections a filter or an id means,
 also long after their end. Without it there is what the recording holds: headers,
 addresses, times, and the process and id of each connection; what else a filter
-asks for is worked out from the packets.`,
+asks for is worked out from the packets.
+
+With --server a daemon elsewhere chooses the packets and sends them.`,
 		Example: `  viewtcp export c6qm2doitf2qbf -w one.pcapng
   viewtcp export process curl and retransmits ">" 3 --since 10m -w curl.pcapng
   viewtcp export --record-dir DIR 'port 443 and retransmissions > 3' -w bad.pcapng --anonymize`,
@@ -51,10 +56,13 @@ asks for is worked out from the packets.`,
 				return err
 			}
 			collectLess()
-			return from.with(cmd.Context(), &daemonFlags{flags: cmd.Flags()}, func(o *openedBundle) error {
+			return from.with(cmd.Context(), &x.daemon, func(o *openedBundle) error {
 				now := time.Now()
 				if o != nil {
 					now = o.end()
+				}
+				if x.asksServer() {
+					return exportFromServer(cmd.Context(), e, &x, args, now)
 				}
 				return export(cmd.Context(), e, &x, args, now)
 			})
@@ -66,6 +74,7 @@ asks for is worked out from the packets.`,
 	fs.StringVar(&x.dir, "record-dir", "", "directory that capture --record wrote to")
 	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve (default VIEWTCP_DATA, else the usual one)")
 	from.add(fs)
+	x.daemon.add(fs)
 	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
 	fs.StringVar(&x.until, "until", "", "packets until this time")
 	fs.BoolVar(&x.anonymize, "anonymize", false, "other addresses, with the same common prefixes; leaves payload and names out")
@@ -80,6 +89,8 @@ asks for is worked out from the packets.`,
 // checkTogether refuses what does not go together, and reads the times.
 func (x *exportFlags) checkTogether(e env, now time.Time) error {
 	switch {
+	case x.asksServer() && x.dir != "":
+		return usagef("--record-dir and --server are two places; name one")
 	case x.write == "":
 		return usagef("export: -w FILE is missing")
 	case x.write == "-" && isTerminal(e.stdout):
@@ -90,7 +101,7 @@ func (x *exportFlags) checkTogether(e env, now time.Time) error {
 		return usagef("--record-dir and --data are two places; name one")
 	}
 	var err error
-	if x.dir == "" {
+	if x.dir == "" && !x.asksServer() {
 		if x.data, err = dataDir(x.data); err != nil {
 			return err
 		}
@@ -150,18 +161,28 @@ func export(ctx context.Context, e env, x *exportFlags, args []string, now time.
 			e.warn("history cannot be read, so packets are chosen by themselves: " + err.Error())
 		}
 	}
+	return r.export()
+}
+
+// export writes what is chosen of the recording, or says that nothing is.
+func (r *recorded) export() error {
 	chosen, err := r.choose()
 	if err != nil {
 		return err
 	}
 	if len(chosen) == 0 {
-		e.warn("nothing recorded matches" + r.span())
-		if x.failEmpty {
-			return exitError{exitEmpty}
-		}
-		return nil
+		return r.x.nothing(r.e, r.span())
 	}
 	return r.write(chosen)
+}
+
+// nothing says that nothing matches, and what there is.
+func (x *exportFlags) nothing(e env, there string) error {
+	e.warn("nothing recorded matches" + there)
+	if x.failEmpty {
+		return exitError{exitEmpty}
+	}
+	return nil
 }
 
 // span says what of the past there is.
@@ -223,7 +244,7 @@ func (r *recorded) write(chosen chosenConns) error {
 // connections had some. each, if it is not nil, is asked after each packet whether
 // to go on.
 func (r *recorded) writeTo(w io.Writer, out *exporter, chosen chosenConns, each func(p *recordedPacket) error) (int, error) {
-	if err := out.begin(w, "the recording in "+r.x.dir); err != nil {
+	if err := out.begin(w, cmp.Or(r.origin, "the recording in "+r.x.dir)); err != nil {
 		return 0, err
 	}
 	conns := make(map[*chosenConn]bool)
@@ -267,7 +288,7 @@ func (r *recorded) leftOut() string {
 	slices.Sort(kinds)
 	kinds = slices.Compact(kinds)
 	if lost > 0 {
-		kinds = append(kinds, fmt.Sprintf("%d packets were lost on the way to the disk", lost))
+		kinds = append(kinds, fmt.Sprintf("%d packets are missing, which the kernel dropped or the disk did not take", lost))
 	}
 	if len(kinds) == 0 {
 		return ""

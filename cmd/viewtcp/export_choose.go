@@ -33,6 +33,9 @@ type recorded struct {
 	// past is history, which knows connections better than their packets do; nil
 	// is none.
 	past store.Querier
+	// origin says in the file where the packets are from; empty is the directory
+	// of the recording.
+	origin string
 }
 
 // recordedPacket is a packet of a recording, with what the analysis says of it

@@ -257,6 +257,7 @@ type event struct {
 	BytesSent                                                     *uint64 `json:"bytes_sent"`
 	BytesReceived                                                 *uint64 `json:"bytes_received"`
 	LocalPort                                                     uint16  `json:"local_port"`
+	RemotePort                                                    uint16  `json:"remote_port"`
 	LostCloses                                                    uint64  `json:"lost_closes"`
 	LostSent                                                      uint64  `json:"lost_bytes_sent"`
 	LostReceived                                                  uint64  `json:"lost_bytes_received"`

@@ -19,6 +19,9 @@ type Frame struct {
 	WireLen uint32
 	// Way tells which way the frame passed the interface, if that is known.
 	Way Way
+	// Dropped is how many frames are missing between this one and the one before
+	// it, as the file says (epb_dropcount of pcapng).
+	Dropped uint64
 	// Comment is the first comment kept with the packet, if there is one.
 	Comment string
 }

@@ -121,7 +121,7 @@ func (r *Reader) nextPcap(f *Frame) error {
 	f.Link = r.pcap.link
 	f.Interface = 0
 	f.Way = WayUnknown
-	f.Comment = ""
+	f.Comment, f.Dropped = "", 0
 	if size == pcapModifiedHeader {
 		f.Way = packetWay(r.buf[r.pos+22])
 	}

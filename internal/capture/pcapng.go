@@ -327,7 +327,8 @@ func (r *Reader) obsolete(b []byte, f *Frame) error {
 		return err
 	}
 	if drops := r.u16(b[10:]); drops != 0xffff {
-		r.ng.interfaces[f.Interface].Stats.FrameDropped += uint64(drops)
+		f.Dropped = uint64(drops)
+		r.ng.interfaces[f.Interface].Stats.FrameDropped += f.Dropped
 	}
 	return nil
 }
@@ -348,7 +349,7 @@ func (r *Reader) packet(b []byte, start int, id uint32, ticks uint64, capLen, wi
 	f.Link = i.Link
 	f.Interface = global
 	f.Way = WayUnknown
-	f.Comment = ""
+	f.Comment, f.Dropped = "", 0
 	if options := (end + 3) &^ 3; options+4 < len(b) {
 		return r.packetOptions(b[options:len(b)-4], i, f)
 	}
@@ -381,7 +382,8 @@ func (r *Reader) packetOptions(b []byte, i *Interface, f *Frame) error {
 				f.Way = w
 			}
 		case o.code == 4 && len(o.value) == 8:
-			i.Stats.FrameDropped += r.u64(o.value)
+			f.Dropped = r.u64(o.value)
+			i.Stats.FrameDropped += f.Dropped
 		}
 	}
 	if o.tooMany {

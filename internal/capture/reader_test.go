@@ -134,13 +134,13 @@ func TestReadPcapng(t *testing.T) {
 		ngSection(), ngInterface(LinkLoop), ngPacket(0, 1, data),
 	)
 	want := []Frame{
-		{Time: 1_700_000_000_000_001_000, Link: LinkEthernet, WireLen: 20, Way: WayOut, Comment: "first"},
+		{Time: 1_700_000_000_000_001_000, Link: LinkEthernet, WireLen: 20, Way: WayOut, Dropped: 3, Comment: "first"},
 		{Time: 1_500_000_000, Link: LinkRaw, Interface: 1, WireLen: 20},
 		{Time: 1_500_000_000, Link: LinkRaw, Interface: 2, WireLen: 20},
 		{Time: 7_000, Link: LinkRaw, Interface: 3, WireLen: 20},
 		{Time: 100_000_000_007, Link: LinkRaw, Interface: 4, WireLen: 20},
 		{Link: LinkEthernet, WireLen: 20},
-		{Time: 1_500_000_000, Link: LinkRaw, Interface: 1, WireLen: 99},
+		{Time: 1_500_000_000, Link: LinkRaw, Interface: 1, WireLen: 99, Dropped: 5},
 		{Time: 1<<32 + 7, Link: LinkRaw, Interface: 5, WireLen: 20},
 		{Time: 1000, Link: LinkLoop, Interface: 6, WireLen: 20},
 	}

@@ -138,9 +138,11 @@ type Recorder struct {
 	number uint64        // of the last segment
 	sealed []sealedSegment
 	now    int64  // the latest time seen
-	gap    uint64 // lost since the last packet that was written
+	gap    uint64 // lost or dropped since the last packet that was written
 	gapWhy error
-	closed bool
+	// dropped are packets that the system did not hand out; they were never added.
+	dropped uint64
+	closed  bool
 
 	unsealed []string // segments that could not be sealed
 	sealedAt int64    // when that was tried last
@@ -241,6 +243,7 @@ func (r *Recorder) lose(n uint64, why error) {
 var (
 	errRecorderClosed = errors.New("the recorder is closed")
 	errInterface      = errors.New("its interface was not announced")
+	errDropped        = errors.New("the kernel dropped them")
 )
 
 // ready makes sure that there is a segment to write the frame to. r.mu is held.
@@ -298,22 +301,23 @@ const maxRecordComment = 512
 // write puts the frame into the segment. r.mu is held.
 func (r *Recorder) write(f *Frame, s *Segment, conn uint32) {
 	o := r.open
-	comment := ""
-	if r.gap > 0 {
-		comment = fmt.Sprintf("ViewTCP: %d packets before this one are lost: %v", r.gap, r.gapWhy)
+	comment, gap := "", r.gap
+	if gap > 0 {
+		comment = fmt.Sprintf("ViewTCP: %d packets before this one are lost: %v", gap, r.gapWhy)
 		r.gap = 0
 	}
 	r.built.packet(conn, o.w.Offset(), f.Time)
 	o.latest = max(o.latest, f.Time)
 	r.stats.Recorded++
 	// The frame is the caller's, and cheaper to change for a moment than to copy.
-	data, own := f.Data, f.Comment
+	data, own, dropped := f.Data, f.Comment, f.Dropped
+	f.Dropped = gap
 	f.Data = data[:keepLen(f, s, r.cfg.Snaplen)]
 	if len(own) > maxRecordComment {
 		f.Comment = ""
 	}
 	err := o.w.Write(f, comment)
-	f.Data, f.Comment = data, own
+	f.Data, f.Comment, f.Dropped = data, own, dropped
 	if err == nil && f.Time-o.flushed >= flushEvery {
 		o.flushed = f.Time
 		err = o.w.Flush()
@@ -363,12 +367,21 @@ func (r *Recorder) Tick(now time.Time) {
 }
 
 // Drops tells the recorder the counters of an interface since the capture began.
-// They stand at the end of each segment.
+// They stand at the end of each segment, and what the system dropped counts as
+// missing in the segment that is open.
 func (r *Recorder) Drops(id uint32, s InterfaceStats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if before := r.drops[id].OSDropped; s.OSDropped > before {
+		r.dropped += s.OSDropped - before
+		r.gap += s.OSDropped - before
+		r.gapWhy = errDropped
+	}
 	r.drops[id] = s
 }
+
+// missing are the packets that are in no segment and should be.
+func (r *Recorder) missing() uint64 { return r.stats.Lost + r.dropped }
 
 // Stats returns the counts so far.
 func (r *Recorder) Stats() RecorderStats {

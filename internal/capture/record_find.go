@@ -31,8 +31,8 @@ type RecordedSegment struct {
 	// First and Last are the times of its earliest and latest packet.
 	First, Last          int64
 	Packets, Connections int
-	// SampleRate and Cutoff say what was left out, Lost what could not be
-	// written.
+	// SampleRate and Cutoff say what was left out, Lost what the kernel
+	// dropped or could not be written.
 	SampleRate uint32
 	Cutoff     Cutoff
 	Lost       uint64

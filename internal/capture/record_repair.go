@@ -229,6 +229,7 @@ func scanSegment(f io.ReaderAt, size int64) (*scannedSegment, error) {
 	}
 	var frame Frame
 	var s Segment
+	lost := uint64(0)
 	scan.end = r.offset()
 	for {
 		err := r.Next(&frame)
@@ -244,9 +245,10 @@ func scanSegment(f io.ReaderAt, size int64) (*scannedSegment, error) {
 		if err != nil {
 			scan.ifaces = slices.Clone(r.Interfaces())
 			scan.meta = metaOf(r.Sections()[0].Comments)
-			scan.meta.size = scan.end
+			scan.meta.size, scan.meta.lost = scan.end, lost
 			return scan, nil
 		}
+		lost += frame.Dropped
 		// The block ends where reading stands, with its length.
 		end := r.offset()
 		start := end - int64(r.u32(r.buf[r.pos-4:]))

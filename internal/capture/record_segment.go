@@ -64,7 +64,7 @@ type openSegment struct {
 	began   int64
 	latest  int64
 	flushed int64
-	lost    uint64 // of all, when it began
+	missing uint64 // of all, when it began
 }
 
 // recordFlush is how much is written at a time: in large pieces the file system
@@ -79,7 +79,7 @@ func (r *Recorder) begin(at int64) error {
 	if err != nil {
 		return fmt.Errorf("beginning a segment: %w", err)
 	}
-	o := &openSegment{base: base, file: &countingFile{f: f}, began: at, flushed: at, lost: r.stats.Lost}
+	o := &openSegment{base: base, file: &countingFile{f: f}, began: at, flushed: at, missing: r.missing()}
 	o.w, err = NewWriter(o.file, WriterOptions{
 		Section:    Section{Application: r.cfg.Application, Comments: r.comments()},
 		Interfaces: r.ifaces,
@@ -209,7 +209,7 @@ func (r *Recorder) seal(o *openSegment) {
 	if r.built, r.spare = r.spare, nil; r.built == nil {
 		r.built = new(indexBuilder)
 	}
-	meta := indexMeta{size: o.file.n, sample: r.cfg.SampleRate, cutoff: r.cfg.Cutoff, lost: r.stats.Lost - o.lost}
+	meta := indexMeta{size: o.file.n, sample: r.cfg.SampleRate, cutoff: r.cfg.Cutoff, lost: r.missing() - o.missing}
 	// It counts for the bounds from now on.
 	r.sealed = append(r.sealed, sealedSegment{base: o.base, size: o.file.n + built.size(), last: max(o.began, o.latest)})
 	r.wg.Go(func() {

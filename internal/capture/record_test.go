@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,93 @@ func TestRecorderFinds(t *testing.T) {
 			if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
 				t.Errorf("%s: %v, %v", name, st.Mode(), err)
 			}
+		}
+	}
+}
+
+// TestRecorderTellsDrops: what the kernel dropped is counted in the segment that was
+// open, while it is written, when it is sealed, and when its index is made anew.
+func TestRecorderTellsDrops(t *testing.T) {
+	dir := t.TempDir()
+	cfg := smallRecorder()
+	cfg.SegmentBytes = 1 << 20
+	r := newTestRecorder(t, dir, cfg)
+	k := talk{conns: 3, payload: 10}
+	add := func(dropped uint64) {
+		r.Drops(0, InterfaceStats{Received: 100, OSDropped: dropped})
+		for range 10 {
+			f, s, _ := k.next(t)
+			r.Add(&f, &s)
+		}
+	}
+	lost := func(name string, want ...uint64) {
+		t.Helper()
+		rec, err := OpenRecording(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, s := range rec.Segments() {
+			got = append(got, s.Lost)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: missing %d, want %d", name, got, want)
+		}
+	}
+	add(0)
+	add(7)
+	add(7)
+	add(12)
+	r.Tick(time.Unix(0, start+5_000_000))
+	lost("live", 12)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lost("sealed", 12)
+	index, err := filepath.Glob(filepath.Join(dir, "*"+extIndex))
+	if err != nil || len(index) != 1 {
+		t.Fatal(index, err)
+	}
+	if err := os.Remove(index[0]); err != nil {
+		t.Fatal(err)
+	}
+	lost("without its index", 12)
+	if dropped := droppedIn(t, strings.TrimSuffix(index[0], extIndex)+extSealed); !slices.Equal(dropped, []uint64{7, 5}) {
+		t.Errorf("the packets after the gaps say %d", dropped)
+	}
+	// The counters are those since the capture began, not since the segment did.
+	again := newTestRecorder(t, dir, cfg)
+	again.Drops(0, InterfaceStats{OSDropped: 0})
+	f, s, _ := k.next(t)
+	again.Add(&f, &s)
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lost("a later one", 12, 0)
+}
+
+// droppedIn is what the packets of a file say is missing before them.
+func droppedIn(tb testing.TB, path string) (dropped []uint64) {
+	tb.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer file.Close()
+	r, err := NewReader(file, ReadOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		var f Frame
+		switch err := r.Next(&f); {
+		case errors.Is(err, io.EOF):
+			return dropped
+		case err != nil:
+			tb.Fatal(err)
+		case f.Dropped > 0:
+			dropped = append(dropped, f.Dropped)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (w *Writer) Write(f *Frame, comment string) error {
 	w.u32(f.WireLen)
 	w.buf = append(w.buf, f.Data...)
 	w.align()
-	if f.Way != WayUnknown || comment != "" || f.Comment != "" {
+	if f.Way != WayUnknown || comment != "" || f.Comment != "" || f.Dropped != 0 {
 		if f.Comment != "" && f.Comment != comment {
 			w.text(1, f.Comment)
 		}
@@ -133,6 +133,10 @@ func (w *Writer) Write(f *Frame, comment string) error {
 		if f.Way != WayUnknown {
 			w.option(2, 4)
 			w.u32(uint32(f.Way))
+		}
+		if f.Dropped != 0 {
+			w.option(4, 8)
+			w.buf = binary.LittleEndian.AppendUint64(w.buf, f.Dropped)
 		}
 		w.u32(0) // end of options
 	}
