@@ -70,7 +70,7 @@ lint: ## golangci-lint and clang-format, as pinned
 	@if [[ -z '$(BPF_C)' ]]; then c=0; \
 	elif command -v clang-format-16 >/dev/null; then (set -x; clang-format-16 --dry-run --Werror $(BPF_C)) && c=0 || c=$$?; \
 	else echo 'lint: BPF C not checked: clang-format-16 is missing' >&2; c=0; fi; \
-	(set -x; $(LINT) run $(PKG)) && exit $$c
+	(set -x; $(LINT) run --allow-parallel-runners $(PKG)) && exit $$c
 
 .PHONY: fmt
 fmt: ## format Go and BPF C
