@@ -29,6 +29,10 @@ const (
 	// with what is known.
 	holdBytes   = 64 << 20
 	holdPackets = 1 << 16
+	// keepChunks and keepHeld are how much memory is used again: what a burst
+	// needed besides is given back after it.
+	keepChunks = 8
+	keepHeld   = 1 << 12
 )
 
 // holdQueue keeps packets in the order of their times. Its memory is used again.
@@ -111,12 +115,12 @@ func (q *holdQueue) drop() {
 	q.bytes -= len(h.frame.Data)
 	if h.chunk.used--; h.chunk.used == 0 {
 		h.chunk.buf = h.chunk.buf[:0]
-		if h.chunk != q.last && len(q.free) < holdBytes/holdChunkSize {
+		if h.chunk != q.last && len(q.free) < keepChunks {
 			q.free = append(q.free, h.chunk)
 		}
 	}
 	*h = held{}
-	if len(q.spare) < holdPackets {
+	if len(q.spare) < keepHeld {
 		q.spare = append(q.spare, h)
 	}
 }

@@ -330,3 +330,49 @@ func TestLightConns(t *testing.T) {
 		t.Errorf("%d are remembered", n)
 	}
 }
+
+// TestLightConnsEnded: connections that ended make room although there would be
+// more of it, and packets that come soon after an end are still theirs.
+func TestLightConnsEnded(t *testing.T) {
+	p := &capturing{c: &captureFlags{noProcess: true}}
+	s := &space{}
+	at := func(port int, f capture.Flags, seq uint32, back bool) *joined {
+		tuple := tcp.Tuple{
+			Local: tcp.AddrFrom4([4]byte{127, 0, 0, 1}), Remote: tcp.AddrFrom4([4]byte{127, 0, 0, 2}),
+			LocalPort: uint16(port), RemotePort: uint16(port >> 16),
+		}
+		if back {
+			tuple = tuple.Reverse()
+		}
+		s.segment = capture.Segment{Tuple: tuple, Flags: f, Seq: seq}
+		return p.lightOf(s)
+	}
+	alive := at(0, capture.SYN, 1, false)
+	for i := 1; i <= 2*maxEnded; i++ {
+		c := at(i, capture.SYN, 1, false)
+		at(i, capture.FIN|capture.ACK, 2, false)
+		if at(i, capture.FIN|capture.ACK, 9, true) != c || at(i, capture.ACK, 3, false) != c {
+			t.Fatal("a packet right after the end is of another connection")
+		}
+		if i > maxEnded/2 && i%100 == 0 {
+			b := at(i-maxEnded/2, capture.ACK, 3, false)
+			if !b.syn {
+				t.Fatalf("forgotten when %d others had ended", maxEnded/2)
+			}
+		}
+	}
+	if n := len(s.light.young) + len(s.light.old); n > maxEnded+1 {
+		t.Errorf("%d are remembered, %d ended", n, 2*maxEnded)
+	}
+	if at(0, capture.ACK, 2, false) != alive {
+		t.Error("one that goes on was forgotten")
+	}
+	// The same addresses again, before the end of the first was forgotten.
+	again := at(2*maxEnded, capture.SYN, 77, false)
+	for i := range maxEnded {
+		at(1<<20+i, capture.RST, 1, false)
+	}
+	if at(2*maxEnded, capture.ACK, 78, false) != again {
+		t.Error("forgotten for the end of the connection before it")
+	}
+}

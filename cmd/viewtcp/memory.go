@@ -16,3 +16,8 @@ func collectLate() {
 // collectLess is for commands that go on: what lives is small against what
 // passes through, so memory is traded for CPU.
 func collectLess() { debug.SetGCPercent(200) }
+
+// collectMore is for the daemon, beside which others do their work: nearly all of
+// its memory is what must be remembered, and half as much again is enough for what
+// passes through.
+func collectMore() { debug.SetGCPercent(50) }

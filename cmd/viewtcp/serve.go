@@ -146,6 +146,7 @@ func serveCommand(ctx context.Context, e env, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	collectMore()
 	return newDaemon(e, f, cfg, dir).run(ctx)
 }
 

@@ -37,15 +37,28 @@ type recorderCounts struct {
 	bytes                                          int64
 }
 
-// recordAgain is the time between the end of a capture and the next attempt.
-const recordAgain = 5 * time.Second
+const (
+	// recordAgain is the time between the end of a capture and the next attempt.
+	recordAgain = 5 * time.Second
+	// recordSegment is how large a file of packets becomes, bytes. What its index
+	// will say is in memory until then: 5 MB for the headers of short connections,
+	// of which there may be two, this one and the one that is being sealed.
+	recordSegment = 16 << 20
+	// recordClosed is how long after its close a socket is found: twice as long as
+	// a packet may wait for it.
+	recordClosed = 2 * holdLongest
+)
 
 // captureFlags are the flags of capture that record as the configuration says.
 func (c *packetsConfig) captureFlags(dir string) (*captureFlags, error) {
 	f := &captureFlags{interfaces: c.interfaces, comments: commentsAll, wireshark: "4.4", snaplen: uint32(c.snaplen), ringBytes: ringSize(c.ring)}
 	f.source, f.netns = "auto", c.netns
 	f.record = recordFlags{dir: dir, size: formatSize(c.maxBytes), age: c.maxAge, cutoff: c.cutoff, sample: uint32(c.sample)}
-	return f, f.record.check(f)
+	if err := f.record.check(f); err != nil {
+		return f, err
+	}
+	f.record.cfg.SegmentBytes = min(f.record.cfg.SegmentBytes, recordSegment)
+	return f, nil
 }
 
 // start records until the context ends or stop is called. What cannot work here
@@ -155,7 +168,7 @@ func (r *packetRecorder) begin(t *track.Tracker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.p != nil {
-		t.RememberClosed(rememberClosed)
+		t.RememberClosed(recordClosed)
 		r.p.join.tracker.Store(t)
 	}
 }
