@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"bytes"
 	"math/bits"
 	"unicode"
 	"unicode/utf8"
@@ -91,7 +92,7 @@ func (c *canvas) cell(s style, t string, width int, right bool) {
 	c.spaces(width - w)
 }
 
-// end cells of addresses lose their middle, so that the port stays.
+// endCell is cell for ADDRESS:PORT, which loses its middle, so that the port stays.
 func (c *canvas) endCell(s style, t string, width int) {
 	w := cells(t)
 	if w <= width || width < 12 {
@@ -163,6 +164,21 @@ func (c *canvas) blank(lines int) {
 	for c.lines < lines {
 		c.end(sNormal)
 	}
+}
+
+// window copies the lines of another canvas that are in sight when top lies at the
+// beginning of height lines; it returns top where there are so many.
+func (c *canvas) window(all *canvas, top, height int) int {
+	top = max(min(top, all.lines-height), 0)
+	i := 0
+	for line := range bytes.Lines(all.b) {
+		if i >= top && i < top+height {
+			c.b = append(c.b, line...)
+			c.lines++
+		}
+		i++
+	}
+	return top
 }
 
 // content is the screen without its last line end.

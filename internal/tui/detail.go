@@ -56,25 +56,15 @@ func (d *detail) follow(m *Model) {
 
 // draw fills the body with the part of all lines that is in sight.
 func (d *detail) draw(m *Model, c *canvas, height int) {
-	lines := d.text(m, c.width)
-	d.lines = len(lines)
-	d.top = max(min(d.top, len(lines)-height), 0)
-	for _, l := range lines[d.top:min(d.top+height, len(lines))] {
-		c.b = append(append(c.b, l...), '\n')
-		c.lines++
-	}
-}
-
-// text makes all lines.
-func (d *detail) text(m *Model, width int) []string {
-	c := newCanvas(width, m.theme, m.cfg.ASCII)
+	all := newCanvas(c.width, m.theme, m.cfg.ASCII)
 	conn := m.shownConn(d.row.conn)
-	d.drawIdentity(m, c, conn)
-	d.drawLife(m, c)
-	d.drawSparklines(m, c)
-	m.capture.draw(m, c)
-	drawFields(c, conn)
-	return strings.Split(c.content(), "\n")
+	d.drawIdentity(m, all, conn)
+	d.drawLife(m, all)
+	d.drawSparklines(m, all)
+	m.capture.draw(m, all)
+	drawFields(all, conn)
+	d.lines = all.lines
+	d.top = c.window(all, d.top, height)
 }
 
 func heading(c *canvas, t string) {

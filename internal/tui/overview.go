@@ -8,6 +8,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/chart"
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // overviewLen is how many samples the charts keep: ten minutes of the usual pace.
@@ -34,8 +35,7 @@ type overview struct {
 	counted bool
 	err     error
 
-	retransmits, resets uint64 // events since the last sample
-	newByPort           map[uint16]uint32
+	newByPort map[uint16]uint32 // connections since the last sample
 
 	top, lines int
 }
@@ -59,16 +59,8 @@ func servicePort(c *tcp.Conn) uint16 {
 }
 
 func (o *overview) happened(e *tcp.Event) {
-	switch e.Type {
-	case tcp.EventRetransmit:
-		o.retransmits++
-	case tcp.EventReset:
-		o.resets++
-	case tcp.EventOpened:
-		if len(o.newByPort) < maxPorts {
-			o.newByPort[servicePort(e.Conn)]++
-		}
-	default:
+	if e.Type == tcp.EventOpened && len(o.newByPort) < maxPorts {
+		o.newByPort[servicePort(e.Conn)]++
 	}
 }
 
@@ -83,11 +75,8 @@ func (o *overview) sample(m *Model, was *tcp.Snapshot) {
 	p := point{
 		at: is.Time.Boot, open: float64(is.Stats.Open), halfOpen: float64(is.Stats.HalfOpen + t.states[tcp.SynSent]),
 		rx: float64(t.rx), tx: float64(t.tx), loopback: float64(t.lo), opened: m.pace.opened, closed: m.pace.closed,
+		retransmits: m.pace.retransmits, resets: m.pace.resets,
 	}
-	if secs > 0 {
-		p.retransmits, p.resets = float64(o.retransmits)/secs, float64(o.resets)/secs
-	}
-	o.retransmits, o.resets = 0, 0
 	o.sampleKernel(m, &p, secs)
 	o.points[o.n%overviewLen] = p
 	o.n++
@@ -220,13 +209,8 @@ func (o *overview) draw(m *Model, c *canvas, height int) {
 		}
 	}
 	o.drawHeat(sub)
-	lines := splitLines(sub)
-	o.lines = len(lines)
-	o.top = max(min(o.top, len(lines)-height), 0)
-	for _, l := range lines[o.top:min(o.top+height, len(lines))] {
-		c.b = append(append(c.b, l...), '\n')
-		c.lines++
-	}
+	o.lines = sub.lines
+	o.top = c.window(sub, o.top, height)
 }
 
 func (p *panel) draw(c *canvas, y, at, width int) {
@@ -324,7 +308,9 @@ func (o *overview) trouble(rows, width int) panel {
 	return panel{"Retransmissions, resets", perSecond(p.retransmits) + ", " + perSecond(p.resets) + "/s, at most " + perSecond(chart.Largest(re)) + ", " + perSecond(chart.Largest(rst)), ls}
 }
 
-func barLine(label string, s style, share float64, value string) func(*canvas, int) {
+// drawnLine is a line of a panel: a label, what is drawn in the columns left for
+// it, and a value.
+func drawnLine(label string, s style, drawing func(columns int) string, value string) func(*canvas, int) {
 	return func(c *canvas, width int) {
 		const labels, values = 20, 17
 		end := c.x + width
@@ -332,10 +318,14 @@ func barLine(label string, s style, share float64, value string) func(*canvas, i
 		c.spaces(1)
 		room := max(end-c.x-values-1, 1)
 		at := c.x
-		c.str(s, chart.Bar(share, room))
+		c.str(s, drawing(room))
 		c.to(sNormal, at+room)
 		c.cell(sNormal, value, end-c.x, true)
 	}
+}
+
+func barLine(label string, s style, share float64, value string) func(*canvas, int) {
+	return drawnLine(label, s, func(columns int) string { return chart.Bar(share, columns) }, value)
 }
 
 func (o *overview) states(m *Model, bars int) panel {
@@ -374,14 +364,8 @@ func (o *overview) waiting(m *Model, bars int) panel {
 	p := panel{title: "Waiting", right: right}
 	half := o.series(func(p *point) float64 { return p.halfOpen })
 	spark := func(label string, vs []float64, s style, now string) {
-		p.lines = append(p.lines, func(c *canvas, width int) {
-			end := c.x + width
-			c.cell(sNormal, label, min(20, width/2), false)
-			c.spaces(1)
-			room := max(end-c.x-18, 1)
-			c.str(s, sparkline(squeeze(vs, o.first(), room), room))
-			c.cell(sNormal, now, end-c.x, true)
-		})
+		drawing := func(columns int) string { return sparkline(squeeze(vs, o.first(), columns), columns) }
+		p.lines = append(p.lines, drawnLine(label, s, drawing, now))
 	}
 	spark("half-open", half, sWarn, countText(int(last.halfOpen)))
 	if m.cfg.Counters != nil && o.err == nil {
@@ -408,7 +392,7 @@ func (o *overview) waiting(m *Model, bars int) panel {
 
 func processName(c *tcp.Conn) string {
 	if c.Process == nil {
-		return "--"
+		return text.Unknown
 	}
 	return c.Process.Name
 }
@@ -448,23 +432,11 @@ func (o *overview) tops(m *Model, bars int, title, field string) panel {
 	for _, x := range list[:min(len(list), bars)] {
 		x.finish(m, by)
 		share := float64(traffic(x)) / float64(max(traffic(list[0]), 1))
-		rate := "--"
+		rate := text.Unknown
 		if x.known[groupRX] || x.known[groupTX] {
 			rate = rateText(traffic(x))
 		}
 		p.lines = append(p.lines, barLine(x.label, sAccent, share, rate+" "+countText(x.conns)+"×"))
 	}
 	return p.padded(bars)
-}
-
-// splitLines are the lines of a canvas.
-func splitLines(c *canvas) [][]byte {
-	var ls [][]byte
-	b := c.b
-	for len(b) > 0 {
-		i := slices.Index(b, '\n')
-		ls = append(ls, b[:i])
-		b = b[i+1:]
-	}
-	return ls
 }
