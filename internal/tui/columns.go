@@ -102,15 +102,15 @@ func fieldWidth(f *tcp.Field) (least, most int, right bool) {
 // seen is marked.
 func appendValue(b []byte, f *tcp.Field, c *tcp.Conn) []byte {
 	if outlived(f, c) {
-		return append(b, "--"...)
+		return append(b, text.Unknown...)
 	}
 	switch f.Name {
 	case "duration_us":
 		if !c.OpenedExact && !c.Opened.IsZero() {
 			b = append(b, '~')
 		}
-	case "process", "pid":
-		if c.Attribution == tcp.AttributionInherited && c.Process != nil && f.Name == "process" {
+	case "process":
+		if c.Attribution == tcp.AttributionInherited && c.Process != nil {
 			b = append(b, '~')
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // confirm asks a question that y answers with yes, and any other key with no.
@@ -217,7 +218,7 @@ func (m *Model) copy() tea.Cmd {
 	}
 	var cells []string
 	for _, col := range m.columns {
-		cells = append(cells, string(cleanCell(col.value(nil, c))))
+		cells = append(cells, text.Clean(string(col.value(nil, c))))
 	}
 	m.say(sGood, "the row copied, if the terminal allows it")
 	return tea.SetClipboard(strings.Join(cells, "\t"))

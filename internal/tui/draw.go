@@ -201,8 +201,8 @@ func (m *Model) drawFooter(c *canvas) {
 		c.str(sClosed, " −"+perSecond(m.pace.closed))
 		c.str(sDim, "/s")
 	}
-	part(warnIf(m.pace.retransmits > 0), "retr "+perSecond(m.pace.retransmits)+"/s")
-	part(warnIf(m.pace.resets > 0), "rst "+perSecond(m.pace.resets)+"/s")
+	part(styleOr(m.pace.retransmits > 0, sWarn, sDim), "retr "+perSecond(m.pace.retransmits)+"/s")
+	part(styleOr(m.pace.resets > 0, sWarn, sDim), "rst "+perSecond(m.pace.resets)+"/s")
 	if l := m.pace.lost; l.Any() || m.pace.skipped > 0 {
 		s := "lost " + countText(l.Closes+l.Events+m.pace.skipped)
 		if l.Unknown {
@@ -225,13 +225,6 @@ func (m *Model) drawFooter(c *canvas) {
 // roomForHints is what is kept free for hints before the usual refresh rate, which
 // is no news, gets its place.
 const roomForHints = 22
-
-func warnIf(yes bool) style {
-	if yes {
-		return sWarn
-	}
-	return sDim
-}
 
 func (m *Model) right(c *canvas, t string) {
 	if c.room() > cells(t)+2 {

@@ -9,6 +9,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
+	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // grouping is a way to put connections together.
@@ -188,7 +189,7 @@ func percentile(sorted []uint32, p int) uint64 {
 func (k groupKey) label(by grouping) string {
 	switch {
 	case !k.known:
-		return "--"
+		return text.Unknown
 	case by.field == "remote_ip":
 		return k.addr.String()
 	case by.field == "state":
@@ -428,7 +429,7 @@ func (g *groups) drawLine(m *Model, c *canvas, l groupLine, ws []int, gap int) {
 
 func (x *group) cell(i int) (string, style) {
 	if !x.known[i] {
-		return "--", sDim
+		return text.Unknown, sDim
 	}
 	v := x.sums[i]
 	st := sNormal
@@ -439,7 +440,7 @@ func (x *group) cell(i int) (string, style) {
 	case groupConns:
 		return countText(v), st
 	case groupRetransmits:
-		return countText(v), warnOr(v > 0, st)
+		return countText(v), styleOr(v > 0, sWarn, st)
 	case groupRX:
 		return bytesText(v), styleOr(v > 0, sReceive, st)
 	case groupTX:
@@ -449,8 +450,6 @@ func (x *group) cell(i int) (string, style) {
 	}
 	return microsText(v), st
 }
-
-func warnOr(yes bool, other style) style { return styleOr(yes, sWarn, other) }
 
 func styleOr(yes bool, s, other style) style {
 	if yes {
@@ -512,7 +511,7 @@ func directionArrow(d tcp.Direction) string {
 
 func processLabel(c *tcp.Conn) string {
 	if c.Process == nil {
-		return "--"
+		return text.Unknown
 	}
 	return c.Process.Name + "[" + strconv.Itoa(int(c.Process.PID)) + "]"
 }

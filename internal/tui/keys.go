@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // action is something that a key does. Its text form is the name in the
@@ -216,7 +217,7 @@ func ActionNames() []string {
 
 // normalKey spells a key as the terminal library does.
 func normalKey(k string) string {
-	switch low := strings.ToLower(k); low {
+	switch strings.ToLower(k) {
 	case " ":
 		return "space"
 	case "escape":
@@ -228,13 +229,10 @@ func normalKey(k string) string {
 	case "pageup":
 		return "pgup"
 	}
-	if len(k) > 1 && len([]rune(k)) > 1 {
-		if i := strings.LastIndexByte(k, '+'); i > 0 && i < len(k)-1 {
-			return strings.ToLower(k[:i+1]) + strings.ToLower(k[i+1:])
-		}
+	if utf8.RuneCountInString(k) > 1 {
 		return strings.ToLower(k)
 	}
-	return k
+	return k // a letter alone is another one with Shift
 }
 
 // find returns the action of a key in a scope; empty if there is none.

@@ -8,7 +8,6 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/viewtcp/viewtcp/internal/tcp"
-	"github.com/viewtcp/viewtcp/internal/text"
 )
 
 // shownPackets is how many packets of a capture are kept for the screen.
@@ -144,6 +143,3 @@ func drawPacket(c *canvas, k *Packet) {
 	c.str(sWarn, k.Notes)
 	c.end(sNormal)
 }
-
-// cleanCell makes the text of a cell harmless for the clipboard.
-func cleanCell(b []byte) []byte { return text.AppendClean(nil, string(b)) }

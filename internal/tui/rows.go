@@ -150,12 +150,6 @@ func (s *rowSet) setSorter(by sorter) {
 	s.arrange()
 }
 
-// apply takes a snapshot in and arranges the rows.
-func (s *rowSet) apply(snap *tcp.Snapshot) {
-	s.take(snap)
-	s.arrange()
-}
-
 // take takes a snapshot in; arrange is to follow.
 func (s *rowSet) take(snap *tcp.Snapshot) {
 	s.pass++

@@ -12,6 +12,12 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcptest/demo"
 )
 
+// apply takes a snapshot in and arranges the rows.
+func (s *rowSet) apply(snap *tcp.Snapshot) {
+	s.take(snap)
+	s.arrange()
+}
+
 func at(secs int64) tcp.Stamp { return tcp.Stamp{Wall: 1e18 + secs*1e9, Boot: 1e12 + secs*1e9} }
 
 func conn(id tcp.ID, state tcp.State, rx uint64) *tcp.Conn {
