@@ -134,7 +134,7 @@ func (q *querier) aggregate(ctx context.Context, query *store.Query, fn func(*st
 		return a, fmt.Errorf("%w: %w", errNoAggregate, store.ErrInvalid)
 	}
 	s := spanOf(query.From, query.To)
-	m, err := q.take(s.usesCoarse)
+	m, err := q.take(ctx, s.usesCoarse)
 	if err != nil {
 		return a, err
 	}

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -17,7 +18,7 @@ import (
 type querier struct {
 	// take holds what is stored now. use says of which segments the rows may be
 	// needed.
-	take func(use func(*segmentInfo) bool) (*moment, error)
+	take func(ctx context.Context, use func(*segmentInfo) bool) (*moment, error)
 }
 
 // coverOf is from when a row tells of its connection: the time of the row before,

@@ -21,7 +21,7 @@ func (q *querier) connections(ctx context.Context, query *store.Query, fn func(*
 		return a, err
 	}
 	s := spanOf(query.From, query.To)
-	m, err := q.take(s.uses)
+	m, err := q.take(ctx, s.uses)
 	if err != nil {
 		return a, err
 	}

@@ -37,7 +37,7 @@ func OpenReadOnly(dir string) (*Reader, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	m, err := r.take(func(*segmentInfo) bool { return false })
+	m, err := r.take(context.Background(), func(*segmentInfo) bool { return false })
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +83,15 @@ const maxTries = 20
 
 // take reads manifest and log of one moment and opens the segments that may be
 // read, so that they stay readable.
-func (r *Reader) take(use func(*segmentInfo) bool) (*moment, error) {
+func (r *Reader) take(ctx context.Context, use func(*segmentInfo) bool) (*moment, error) {
 	var last error
 	for range maxTries {
-		m, err := r.look(use)
+		m, err := r.look(ctx, use)
 		if err == nil {
 			return m, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errChanged) {
 			return nil, fmt.Errorf("history in %q: %w", r.dir, err)
@@ -100,7 +103,7 @@ func (r *Reader) take(use func(*segmentInfo) bool) (*moment, error) {
 
 var errChanged = errors.New("manifest was replaced while the log was read")
 
-func (r *Reader) look(use func(*segmentInfo) bool) (_ *moment, err error) {
+func (r *Reader) look(ctx context.Context, use func(*segmentInfo) bool) (_ *moment, err error) {
 	manifest, err := r.manifest()
 	if err != nil {
 		return nil, err
@@ -117,7 +120,7 @@ func (r *Reader) look(use func(*segmentInfo) bool) (_ *moment, err error) {
 		}
 	}()
 	m.view = &view{number: manifest.Serial, segments: manifest.Segments, sealed: manifest.Sealed, open: manifest.Open}
-	if err := r.log(m, manifest); err != nil {
+	if err := r.log(ctx, m, manifest); err != nil {
 		return nil, err
 	}
 	m.before, err = loadOpen(r.fs, manifest.Open)
@@ -160,8 +163,9 @@ func (r *Reader) manifest() (*manifest, error) {
 }
 
 // log reads the batches that are in no segment yet. A frame that ends with the
-// file is being written, and was not acknowledged.
-func (r *Reader) log(m *moment, known *manifest) error {
+// file is being written, and was not acknowledged. It stops between two batches
+// when the context ends: a log can be large.
+func (r *Reader) log(ctx context.Context, m *moment, known *manifest) error {
 	entries, err := r.fs.ReadDir(logDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -182,6 +186,9 @@ func (r *Reader) log(m *moment, known *manifest) error {
 	}
 	scratch := new(vec)
 	for i, n := range numbers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		b, err := readFile(r.fs, logName(n), maxLogFile)
 		if err != nil {
 			return err
@@ -196,7 +203,7 @@ func (r *Reader) log(m *moment, known *manifest) error {
 			continue
 		}
 		cuts := parseFrames(b, salt, first, func(seq uint64, payload []byte) {
-			if seq <= known.Sealed {
+			if seq <= known.Sealed || ctx.Err() != nil {
 				return
 			}
 			lb, err := parseBatch(seq, payload)
@@ -220,5 +227,5 @@ func (r *Reader) log(m *moment, known *manifest) error {
 			m.lost = m.lost || !c.torn && c.bytes > 0
 		}
 	}
-	return nil
+	return ctx.Err()
 }

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,6 +132,60 @@ func TestReaderBesideWriter(t *testing.T) {
 	}
 }
 
+// A countdown is a context that ends after it was asked so many times.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left >= 0 {
+		return nil
+	}
+	return context.Canceled
+}
+
+// TestReaderStops checks that a reader stops between two batches of the log when
+// its context ends, whenever that is.
+func TestReaderStops(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	e := mustOpen(t, cfg)
+	const batches = 20
+	g := storetest.NewGenerator(9, batches*10, testBegin, 1)
+	for i := range batches {
+		b := store.Batch{ID: store.BatchID{Agent: "w", Epoch: 1, Sequence: uint64(i + 1)}, Records: g.Next(nil, 10)}
+		b.Time = b.Records[9].Time
+		if err := e.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := OpenReadOnly(cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := func(*segmentInfo) bool { return false }
+	whole := &countdown{Context: t.Context(), left: 1 << 30}
+	m, err := r.take(whole, none)
+	if err != nil || len(m.view.unsealed) != batches {
+		t.Fatalf("%d batches: %v", len(m.view.unsealed), err)
+	}
+	m.release()
+	for n := range 1<<30 - whole.left {
+		c := &countdown{Context: t.Context(), left: n}
+		known := new(manifest)
+		part := &moment{view: new(view)}
+		if err := r.log(c, part, known); !errors.Is(err, context.Canceled) {
+			t.Fatalf("asked %d times: %v", n, err)
+		}
+		if got := len(part.view.unsealed); got > n {
+			t.Errorf("%d batches were read, and the context was asked %d times", got, n)
+		}
+		if _, err := r.take(&countdown{Context: t.Context(), left: n}, none); !errors.Is(err, context.Canceled) {
+			t.Fatalf("asked %d times: %v", n, err)
+		}
+	}
+}
+
 // TestPrune checks that segments are left out by their bloom filters, and only
 // those that have nothing to say.
 func TestPrune(t *testing.T) {
@@ -141,7 +196,7 @@ func TestPrune(t *testing.T) {
 	if err := e.Maintain(true); err != nil {
 		t.Fatal(err)
 	}
-	m, err := e.take(nil)
+	m, err := e.take(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

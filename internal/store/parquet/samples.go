@@ -25,7 +25,7 @@ func (r *Reader) AllSamples(ctx context.Context, from, to time.Time, fn func(*st
 func (r *querier) allSamples(ctx context.Context, from, to time.Time, fn func(*store.Sample) error) (*store.Answer, error) {
 	a := &store.Answer{Resolution: store.Raw}
 	s := spanOf(from, to)
-	m, err := r.take(func(g *segmentInfo) bool { return g.Table == store.Samples.String() && s.overlaps(g) })
+	m, err := r.take(ctx, func(g *segmentInfo) bool { return g.Table == store.Samples.String() && s.overlaps(g) })
 	if err != nil {
 		return a, err
 	}

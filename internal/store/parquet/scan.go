@@ -66,7 +66,7 @@ func (e *Engine) Aggregate(ctx context.Context, q *store.Query, fn func(*store.G
 func (e *Engine) queries() *querier { return &querier{take: e.take} }
 
 // take holds the present view for a query.
-func (e *Engine) take(func(*segmentInfo) bool) (*moment, error) {
+func (e *Engine) take(context.Context, func(*segmentInfo) bool) (*moment, error) {
 	select {
 	case <-e.stop:
 		return nil, store.ErrClosed
@@ -114,7 +114,7 @@ type moment struct {
 func (q *querier) records(ctx context.Context, query *store.Query, fn func(*store.Record) error) (*store.Answer, error) {
 	a := &store.Answer{Resolution: store.Raw}
 	s := spanOf(query.From, query.To)
-	m, err := q.take(func(g *segmentInfo) bool { return g.Table == store.Connections.String() && s.overlaps(g) })
+	m, err := q.take(ctx, func(g *segmentInfo) bool { return g.Table == store.Connections.String() && s.overlaps(g) })
 	if err != nil {
 		return a, err
 	}
@@ -138,7 +138,7 @@ func (q *querier) records(ctx context.Context, query *store.Query, fn func(*stor
 func (q *querier) samples(ctx context.Context, id tcp.ID, from, to time.Time, fn func(*store.Sample) error) (*store.Answer, error) {
 	a := &store.Answer{Resolution: store.Raw}
 	s := spanOf(from, to)
-	m, err := q.take(func(g *segmentInfo) bool {
+	m, err := q.take(ctx, func(g *segmentInfo) bool {
 		return (g.Table == store.Samples.String() || g.Table == store.Events.String()) && s.overlaps(g)
 	})
 	if err != nil {
@@ -168,7 +168,7 @@ func (q *querier) samples(ctx context.Context, id tcp.ID, from, to time.Time, fn
 func (q *querier) events(ctx context.Context, from, to time.Time, types []string, fn func(*store.Event) error) (*store.Answer, error) {
 	a := &store.Answer{Resolution: store.Raw}
 	s := spanOf(from, to)
-	m, err := q.take(func(g *segmentInfo) bool { return g.Table == store.Events.String() && s.overlaps(g) })
+	m, err := q.take(ctx, func(g *segmentInfo) bool { return g.Table == store.Events.String() && s.overlaps(g) })
 	if err != nil {
 		return a, err
 	}

@@ -25,7 +25,7 @@ func (r *Reader) Usage(ctx context.Context, q *store.UsageQuery, fn func(*store.
 func (r *querier) usage(ctx context.Context, q *store.UsageQuery, fn func(*store.Usage) error) (*store.Answer, error) {
 	a := &store.Answer{Resolution: store.Raw}
 	s := spanOf(q.From, q.To)
-	m, err := r.take(func(g *segmentInfo) bool { return g.Table == store.UsageTable.String() && s.overlaps(g) })
+	m, err := r.take(ctx, func(g *segmentInfo) bool { return g.Table == store.UsageTable.String() && s.overlaps(g) })
 	if err != nil {
 		return a, err
 	}
