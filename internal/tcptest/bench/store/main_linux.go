@@ -33,6 +33,7 @@ type options struct {
 	dir     string
 	keep    bool
 	ask     bool
+	only    string
 	profile string
 	heap    string
 	// repeat is how often each query is asked, dashboard how long the last one is.
@@ -63,8 +64,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	fl.StringVar(&o.dir, "dir", "", "data `directory`; a new one below the system's temporary one by default")
 	fl.BoolVar(&o.keep, "keep", false, "leave the data there, and the dashboard out")
 	fl.BoolVar(&o.ask, "ask", false, "only ask: the directory has as many records of an earlier run")
+	fl.StringVar(&o.only, "only", "", "ask only the queries whose name has this `text`")
 	fl.StringVar(&o.heap, "memprofile", "", "write a profile of the memory in use at the end to this `file`")
-	fl.StringVar(&o.profile, "cpuprofile", "", "write a profile to this `file`")
+	fl.StringVar(&o.profile, "cpuprofile", "", "write a profile to this `file`: of the ingest, or with -ask of the queries")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -81,16 +83,12 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if !o.keep {
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
+	if o.profile != "" && !o.ask {
+		stop, err := startProfile(o.profile)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+		defer stop()
 	}
 	cfg := parquet.DefaultConfig()
 	cfg.Dir, cfg.SealAge, cfg.Retention = o.dir, 0, nil
@@ -190,6 +188,21 @@ func ask25(ctx context.Context, o *options, cfg parquet.Config, lines []line, ou
 	return rewrite(o.write, head, lines)
 }
 
+// startProfile writes where the processor's time goes until stop is called.
+func startProfile(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut off says so itself
+	}, nil
+}
+
 func writeHeap(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -222,6 +235,13 @@ func usage(who int) time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// resetPeak lets the highest resident set count from now on, when what is not used
+// any more has been given back; it reports whether the system can.
+func resetPeak() bool {
+	debug.FreeOSMemory()
+	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil // Documentation/filesystems/proc.rst
 }
 
 // memory is the resident set now and at its highest, bytes.

@@ -38,16 +38,24 @@ func queries(ctx context.Context, o *options, e *parquet.Engine, begin time.Time
 		return nil, err
 	}
 	t.starts, t.ends = nil, nil
+	if o.profile != "" && o.ask {
+		stop, err := startProfile(o.profile)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+	}
 	var out []line
 	for _, c := range cases(t) {
+		if !strings.Contains(c.name, o.only) {
+			continue
+		}
 		text, err := measure(o.repeat, func() error { return c.ask(ctx, e) })
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", c.name, err)
 		}
 		out = append(out, line{c.name, text, c.target})
 	}
-	_, peak := memory()
-	out = append(out, line{"resident memory at most, of this program", fmt.Sprintf("%.0f MB", float64(peak)/1e6), "–"})
 	if o.keep {
 		return out, nil // what the dashboard needs would change the data
 	}
@@ -55,9 +63,12 @@ func queries(ctx context.Context, o *options, e *parquet.Engine, begin time.Time
 	return append(out, dash), err
 }
 
-// measure runs fn several times and returns the medians.
+// measure runs fn several times and returns the medians, and how much more memory
+// was resident at most than before: that of the reference is not counted.
 func measure(repeat int, fn func() error) (string, error) {
 	var wall, cpu []time.Duration
+	canReset := resetPeak()
+	before, _ := memory()
 	for range max(repeat, 1) {
 		w, c := time.Now(), processTime()
 		if err := fn(); err != nil {
@@ -68,7 +79,11 @@ func measure(repeat int, fn func() error) (string, error) {
 	slices.Sort(wall)
 	slices.Sort(cpu)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return fmt.Sprintf("%.1f ms wall, %.1f ms processor", ms(wall[len(wall)/2]), ms(cpu[len(cpu)/2])), nil
+	text := fmt.Sprintf("%.1f ms wall, %.1f ms processor", ms(wall[len(wall)/2]), ms(cpu[len(cpu)/2]))
+	if _, peak := memory(); canReset {
+		text += fmt.Sprintf(", %.0f MB", float64(peak-min(before, peak))/1e6)
+	}
+	return text, nil
 }
 
 type queryCase struct {
