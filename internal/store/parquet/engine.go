@@ -33,7 +33,8 @@ type Engine struct {
 	stuck atomic.Bool
 
 	// view is what readers see. It is replaced, never changed.
-	view atomic.Pointer[view]
+	view  atomic.Pointer[view]
+	metas segmentCache
 
 	// writing guards the log and what follows from it. It is held while the log
 	// is synced; readers and Status never take it.

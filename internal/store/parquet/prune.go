@@ -1,11 +1,12 @@
 package parquet
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/bloom"
 
 	"github.com/viewtcp/viewtcp/internal/filter"
 	"github.com/viewtcp/viewtcp/internal/store"
@@ -15,8 +16,18 @@ import (
 // A mustHave is a value that every row that meets a filter has, in a column with a
 // bloom filter.
 type mustHave struct {
-	tag   uint16
-	value parquet.Value
+	tag uint16
+	// text is how it is stored, num a number.
+	text []byte
+	num  uint64
+}
+
+// hash is how bloom filters know the value.
+func (m *mustHave) hash() uint64 {
+	if m.text == nil {
+		return bloom.XXH64{}.Sum64Uint64(m.num)
+	}
+	return bloom.XXH64{}.Sum64(m.text)
 }
 
 // mustHaves finds what all rows that meet a filter have in common, as far as bloom
@@ -33,10 +44,10 @@ func mustHaves(n filter.Node) (all []mustHave) {
 		}
 		switch {
 		case n.Ref.Field != nil && n.Ref.Field.Name == "id":
-			return []mustHave{{store.TagID, parquet.Int64Value(int64(n.Value.Num))}}
+			return []mustHave{{tag: store.TagID, num: n.Value.Num}}
 		case n.Ref.Field != nil && n.Ref.Field.Name == "remote_ip", n.Ref.End == filter.EndDst && !n.Ref.Port:
 			if p := n.Value.Prefix; p.IsValid() && p.IsSingleIP() {
-				return []mustHave{{store.TagRemoteIP, parquet.ByteArrayValue(storedAddr(p.Addr()))}}
+				return []mustHave{{tag: store.TagRemoteIP, text: storedAddr(p.Addr())}}
 			}
 		}
 	}
@@ -50,29 +61,26 @@ func storedAddr(ip netip.Addr) []byte {
 }
 
 // lacks reports whether a segment cannot have a row with all of the values. Only a
-// bloom filter that is as it was written is asked.
-func (f *segmentFile) lacks(g *segmentInfo, all []mustHave) (no bool, err error) {
-	if len(all) == 0 || len(g.Blooms) != len(f.table.bloom) {
+// bloom filter that is as it was written is asked, and then the dictionary.
+func (s *segmentFile) lacks(g *segmentInfo, all []mustHave) (no bool, err error) {
+	if len(all) == 0 || len(g.Blooms) != len(s.table.bloom) {
 		return false, nil
 	}
 	defer damaged(&err)
-	for i, tag := range f.table.bloom {
+	for i, tag := range s.table.bloom {
 		for _, m := range all {
 			if m.tag != tag {
 				continue
 			}
+			hash := m.hash()
 			has, sum := false, crc32.New(castagnoli)
-			for rg := range f.file.RowGroups() {
-				b := f.bloom(rg, tag)
-				if b == nil {
-					return false, nil
-				}
-				data, err := bloomBytes(b)
-				if err != nil {
+			for rg := range s.groups {
+				data, err := s.bloomBits(rg, tag)
+				if err != nil || data == nil {
 					return false, err
 				}
 				_, _ = sum.Write(data) // never fails
-				ok, err := b.Check(m.value)
+				ok, err := bloom.CheckSplitBlock(bytes.NewReader(data), int64(len(data)), hash)
 				if err != nil {
 					return false, fmt.Errorf("bloom filter: %w: %w", store.ErrDamaged, err)
 				}
@@ -81,24 +89,42 @@ func (f *segmentFile) lacks(g *segmentInfo, all []mustHave) (no bool, err error)
 			if !has && sum.Sum32() == g.Blooms[i] {
 				return true, nil
 			}
+			if has, err = s.hasText(m); !has || err != nil {
+				return err == nil, err
+			}
 		}
 	}
 	return false, nil
 }
 
-// bloom finds the bloom filter of a column; nil if there is none.
-func (f *segmentFile) bloom(rg int, tag uint16) parquet.BloomFilter {
-	for i := range f.table.columns {
-		if f.table.columns[i].tag == tag && f.place[i] >= 0 {
-			return f.file.RowGroups()[rg].ColumnChunks()[f.place[i]].BloomFilter()
+// hasText reports whether a segment may have a text, by the dictionaries.
+func (s *segmentFile) hasText(m mustHave) (bool, error) {
+	if m.text == nil {
+		return true, nil
+	}
+	c := s.table.column(m.tag)
+	r := columnReaders.Get().(*columnReader)
+	defer columnReaders.Put(r)
+	for i := range s.groups {
+		col := s.column(&s.groups[i], c)
+		if col.size == 0 || col.unknown {
+			continue
+		}
+		if has, err := r.hasText(s.r, &col, m.text); has || err != nil {
+			return has, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
-func bloomBytes(b parquet.BloomFilter) ([]byte, error) {
-	data := make([]byte, b.Size())
-	if n, err := b.ReadAt(data, 0); n < len(data) {
+// bloomBits reads the bits of the bloom filter of a column; nil if there is none.
+func (s *segmentFile) bloomBits(rg int, tag uint16) ([]byte, error) {
+	m := s.column(&s.groups[rg], s.table.column(tag))
+	if m.bloomSize == 0 {
+		return nil, nil
+	}
+	data := make([]byte, m.bloomSize)
+	if n, err := s.r.ReadAt(data, m.bloom); n < len(data) {
 		return nil, fmt.Errorf("bloom filter: %w: %w", store.ErrDamaged, err)
 	}
 	return data, nil
@@ -106,17 +132,12 @@ func bloomBytes(b parquet.BloomFilter) ([]byte, error) {
 
 // bloomSums are the checksums of a segment's bloom filters, in the order of its
 // table's.
-func (f *segmentFile) bloomSums() (sums []uint32, err error) {
-	defer damaged(&err)
-	for _, tag := range f.table.bloom {
+func (s *segmentFile) bloomSums() (sums []uint32, err error) {
+	for _, tag := range s.table.bloom {
 		sum := crc32.New(castagnoli)
-		for rg := range f.file.RowGroups() {
-			b := f.bloom(rg, tag)
-			if b == nil {
-				return nil, nil
-			}
-			data, err := bloomBytes(b)
-			if err != nil {
+		for rg := range s.groups {
+			data, err := s.bloomBits(rg, tag)
+			if err != nil || data == nil {
 				return nil, err
 			}
 			_, _ = sum.Write(data) // never fails

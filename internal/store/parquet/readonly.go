@@ -18,10 +18,12 @@ import (
 // nothing: each query reads manifest and log anew, so that it sees what was
 // durable when it began, and goes on reading files that are removed meanwhile.
 //
-// A Reader holds nothing between queries and need not be closed.
+// A Reader remembers what the footers of segments say, a few megabytes at most, but
+// holds no file between queries and need not be closed.
 type Reader struct {
-	dir string
-	fs  fileSystem
+	dir   string
+	fs    fileSystem
+	metas segmentCache
 }
 
 var (
@@ -108,7 +110,7 @@ func (r *Reader) look(ctx context.Context, use func(*segmentInfo) bool) (_ *mome
 	if err != nil {
 		return nil, err
 	}
-	m := &moment{fs: r.fs, files: make(map[uint64]file), report: func(*segmentInfo, error) {}}
+	m := &moment{fs: r.fs, metas: &r.metas, files: make(map[uint64]file), report: func(*segmentInfo, error) {}}
 	m.release = func() {
 		for _, f := range m.files {
 			_ = f.Close() // only read

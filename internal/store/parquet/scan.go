@@ -78,7 +78,7 @@ func (e *Engine) take(context.Context, func(*segmentInfo) bool) (*moment, error)
 		e.reportOnce(openName(v.open), 0, "open connections cannot be read: "+err.Error())
 	}
 	return &moment{
-		view: v, fs: e.fs, release: func() { e.release(v) }, before: before, lost: err != nil,
+		view: v, fs: e.fs, metas: &e.metas, release: func() { e.release(v) }, before: before, lost: err != nil,
 		report: func(g *segmentInfo, err error) {
 			e.reportOnce(g.name(), g.Bytes, "segment cannot be read: "+err.Error())
 		},
@@ -97,8 +97,9 @@ func (e *Engine) reportOnce(name string, size int64, what string) {
 
 // A moment is what was stored at one moment. Its files stay until release.
 type moment struct {
-	view *view
-	fs   fileSystem
+	view  *view
+	fs    fileSystem
+	metas *segmentCache
 	// files are segments that were opened beforehand; they are closed by release.
 	files map[uint64]file
 	// report makes it known that a segment is damaged.
@@ -274,15 +275,16 @@ func (m *moment) withSegment(g *segmentInfo, fn func(*segmentFile) error) error 
 		}
 		defer f.Close()
 	}
-	s, err := openNamed(f, g)
+	s, err := openNamed(f, g, m.metas)
 	if err != nil {
 		return err
 	}
 	return fn(s)
 }
 
-// openNamed reads the metadata of a segment that a manifest names.
-func openNamed(f file, g *segmentInfo) (*segmentFile, error) {
+// openNamed reads the metadata of a segment that a manifest names, or takes it from
+// the cache when the file is still the one that it is of.
+func openNamed(f file, g *segmentInfo, cache *segmentCache) (*segmentFile, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -297,12 +299,19 @@ func openNamed(f file, g *segmentInfo) (*segmentFile, error) {
 	if sum != g.Footer {
 		return nil, fmt.Errorf("checksum of footer: %w", store.ErrDamaged)
 	}
-	return openSegment(f, size)
+	if meta := cache.get(g); meta != nil {
+		return &segmentFile{segmentMeta: meta, r: f}, nil
+	}
+	s, err := openSegment(f, size)
+	if err == nil {
+		cache.put(g, s.segmentMeta)
+	}
+	return s, err
 }
 
 // withSegment opens a segment for fn.
 func (e *Engine) withSegment(g *segmentInfo, fn func(source) error) error {
-	m := moment{fs: e.fs}
+	m := moment{fs: e.fs, metas: &e.metas}
 	return m.withSegment(g, func(f *segmentFile) error { return fn(f) })
 }
 

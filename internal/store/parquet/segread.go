@@ -1,14 +1,17 @@
 package parquet
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcp"
@@ -16,12 +19,34 @@ import (
 
 // A segmentFile is a segment that is open for reading.
 type segmentFile struct {
+	*segmentMeta
+	r io.ReaderAt
+}
+
+// segmentMeta is what the metadata of a segment says. It is never changed, and is
+// some kilobytes: the library's form of it would be a hundred times that.
+type segmentMeta struct {
 	table  *table
 	footer footer
-	file   *parquet.File
-	// place is the index in the file of each of the table's columns, -1 where
-	// it has none.
-	place []int
+	groups []groupMeta
+}
+
+// A groupMeta is a row group.
+type groupMeta struct {
+	rows    int
+	columns []chunkMeta // by place in the table
+}
+
+// A chunkMeta is a column of a row group. Without a size the file has none.
+type chunkMeta struct {
+	start, size int64 // in the file, bytes
+	rows        int
+	kind        format.Type
+	codec       format.CompressionCodec
+	optional    bool
+	unknown     bool // no row has a value
+	// bloom is where the bits of its bloom filter are, if it has one.
+	bloom, bloomSize int64
 }
 
 // openSegment reads the metadata of a segment. Its errors wrap ErrDamaged, or
@@ -36,7 +61,7 @@ func openSegment(r io.ReaderAt, size int64) (s *segmentFile, err error) {
 	if !ok {
 		return nil, fmt.Errorf("no footer of ours: %w", store.ErrDamaged)
 	}
-	s = &segmentFile{file: f}
+	s = &segmentFile{segmentMeta: new(segmentMeta), r: r}
 	if err := json.Unmarshal([]byte(text), &s.footer); err != nil {
 		return nil, fmt.Errorf("footer: %w: %w", store.ErrDamaged, err)
 	}
@@ -54,25 +79,97 @@ func openSegment(r io.ReaderAt, size int64) (s *segmentFile, err error) {
 	if int64(s.footer.Rows) != f.NumRows() {
 		return nil, fmt.Errorf("%d rows where the footer says %d: %w", f.NumRows(), s.footer.Rows, store.ErrDamaged)
 	}
-	paths := f.Schema().Columns()
-	// The library goes by the place of a column; others go by its path.
-	for _, rg := range f.Metadata().RowGroups {
-		for i := range rg.Columns {
-			if p := rg.Columns[i].MetaData.PathInSchema; i >= len(paths) || len(p) != 1 || p[0] != paths[i][0] {
-				return nil, fmt.Errorf("path of column %d: %w", i, store.ErrDamaged)
-			}
+	columns := f.Root().Columns()
+	rows := uint64(0)
+	for i := range f.Metadata().RowGroups {
+		g, err := s.group(&f.Metadata().RowGroups[i], columns, size)
+		if err != nil {
+			return nil, fmt.Errorf("row group %d: %w", i, err)
 		}
+		rows += uint64(g.rows)
+		s.groups = append(s.groups, g)
 	}
-	s.place = make([]int, len(s.table.columns))
-	for i := range s.table.columns {
-		s.place[i] = -1
-		for j, path := range paths {
-			if len(path) == 1 && path[0] == s.table.columns[i].name {
-				s.place[i] = j
-			}
-		}
+	if rows != s.footer.Rows {
+		return nil, fmt.Errorf("row groups of %d rows where the footer says %d: %w", rows, s.footer.Rows, store.ErrDamaged)
 	}
 	return s, nil
+}
+
+// group reads what the metadata of a file of so many bytes says of a row group.
+func (s *segmentFile) group(rg *format.RowGroup, columns []*parquet.Column, size int64) (g groupMeta, err error) {
+	if rg.NumRows < 0 || rg.NumRows > int64(s.footer.Rows) || len(rg.Columns) != len(columns) {
+		return g, fmt.Errorf("%d rows, %d columns: %w", rg.NumRows, len(rg.Columns), store.ErrDamaged)
+	}
+	g = groupMeta{rows: int(rg.NumRows), columns: make([]chunkMeta, len(s.table.columns))}
+	for j, c := range columns {
+		m := &rg.Columns[j].MetaData
+		// Others go by the path of a column; here it goes by its place.
+		if len(m.PathInSchema) != 1 || m.PathInSchema[0] != c.Name() {
+			return g, fmt.Errorf("path of column %d: %w", j, store.ErrDamaged)
+		}
+		place := s.table.place(c.Name())
+		if place < 0 {
+			continue // of a version to come
+		}
+		meta := chunkMeta{
+			start: m.DataPageOffset, size: m.TotalCompressedSize, rows: g.rows, kind: m.Type, codec: m.Codec,
+			optional: c.Optional(), unknown: c.Optional() && m.Statistics.NullCount == rg.NumRows,
+		}
+		if at := m.DictionaryPageOffset; at != 0 {
+			meta.start = at
+		}
+		if !c.Leaf() || c.Repeated() || m.Type != kindOf(s.table.columns[place].typ) ||
+			m.Codec != format.Uncompressed && m.Codec != format.Zstd ||
+			meta.start <= 0 || meta.size <= 0 || meta.size > size || meta.start > size-meta.size {
+			return g, fmt.Errorf("column %s: %w", c.Name(), store.ErrDamaged)
+		}
+		if slices.Contains(s.table.bloom, s.table.columns[place].tag) {
+			meta.bloom, meta.bloomSize = bloomAt(s.r, m.BloomFilterOffset, size)
+		}
+		g.columns[place] = meta
+	}
+	return g, nil
+}
+
+// kindOf is how Parquet stores values of a type.
+func kindOf(t store.Type) format.Type {
+	switch {
+	case textual(t):
+		return format.ByteArray
+	case t == store.Bool:
+		return format.Boolean
+	case t == store.Uint32 || t == store.Uint16:
+		return format.Int32
+	default:
+		return format.Int64
+	}
+}
+
+// bloomAt finds the bits of a bloom filter of the kind that we write, nothing if it
+// is none: rows are then read instead.
+func bloomAt(r io.ReaderAt, offset, size int64) (at, n int64) {
+	const most = 64 // bytes of a header
+	if offset <= 0 || offset >= size {
+		return 0, 0
+	}
+	b := make([]byte, min(most, size-offset))
+	if _, err := r.ReadAt(b, offset); err != nil && !errors.Is(err, io.EOF) {
+		return 0, 0
+	}
+	var h format.BloomFilterHeader
+	var p thrift.CompactProtocol
+	read := p.NewReaderFromBytes(b)
+	if err := thrift.NewDecoder(read).Decode(&h); err != nil {
+		return 0, 0
+	}
+	_, split := h.Algorithm.Value.(*format.SplitBlockAlgorithm)
+	_, hash := h.Hash.Value.(*format.XxHash)
+	_, plain := h.Compression.Value.(*format.BloomFilterUncompressed)
+	at, n = offset+int64(read.BytesRead()), int64(h.NumBytes)
+	if !split || !hash || !plain || n <= 0 || n > size-at {
+		return 0, 0
+	}
+	return at, n
 }
 
 // damaged turns a panic of the Parquet library, which broken files can cause,
@@ -87,60 +184,77 @@ func damaged(err *error) {
 func (s *segmentFile) read(v *vec, c *column) (*vec, error) { return v, s.fill(v, c) }
 
 // fill appends a column of all rows to v.
-func (s *segmentFile) fill(v *vec, c *column) error {
-	for g := range s.file.RowGroups() {
-		if err := s.fillGroup(v, c, g); err != nil {
-			return err
+func (s *segmentFile) fill(v *vec, c *column) (err error) {
+	defer damaged(&err)
+	r := columnReaders.Get().(*columnReader)
+	defer columnReaders.Put(r)
+	for i := range s.groups {
+		g := &s.groups[i]
+		m := s.column(g, c)
+		if m.size == 0 || m.unknown {
+			v.addUnknown(g.rows)
+			continue
+		}
+		before := v.len()
+		m.rows += before // what v may hold
+		if err := r.read(v, s.r, &m); err != nil {
+			return fmt.Errorf("column %s: %w", c.name, err)
+		}
+		if got := v.len() - before; got != g.rows {
+			return fmt.Errorf("column %s: %d values for %d rows: %w", c.name, got, g.rows, store.ErrDamaged)
 		}
 	}
 	return nil
+}
+
+// fillSome appends a column of some rows to v. The rows are in their order.
+func (s *segmentFile) fillSome(v *vec, c *column, rows []uint32) (err error) {
+	defer damaged(&err)
+	r := columnReaders.Get().(*columnReader)
+	defer columnReaders.Put(r)
+	first := 0
+	for i := range s.groups {
+		g := &s.groups[i]
+		m := s.column(g, c)
+		n, _ := slices.BinarySearchFunc(rows, first+g.rows, func(row uint32, end int) int { return cmp.Compare(int(row), end) })
+		here := slices.Clone(rows[:n])
+		rows = rows[n:]
+		for j := range here {
+			here[j] -= uint32(first)
+		}
+		first += g.rows
+		if len(here) == 0 || m.size == 0 || m.unknown {
+			v.addUnknown(len(here))
+			continue
+		}
+		before := v.len()
+		if err := r.readSome(v, s.r, &m, here); err != nil {
+			return fmt.Errorf("column %s: %w", c.name, err)
+		}
+		if got := v.len() - before; got != len(here) {
+			return fmt.Errorf("column %s: %d values for %d rows: %w", c.name, got, len(here), store.ErrDamaged)
+		}
+	}
+	return nil
+}
+
+// column finds a column of a row group.
+func (s *segmentFile) column(g *groupMeta, c *column) (m chunkMeta) {
+	for i := range s.table.columns {
+		if s.table.columns[i].tag == c.tag {
+			return g.columns[i]
+		}
+	}
+	return m
 }
 
 func (s *segmentFile) complete(c *column) bool {
-	for i := range s.table.columns {
-		if j := s.place[i]; s.table.columns[i].tag == c.tag && j >= 0 {
-			return s.file.Root().Columns()[j].Required()
+	for i := range s.groups {
+		if m := s.column(&s.groups[i], c); m.size == 0 || m.optional {
+			return false
 		}
 	}
-	return false
-}
-
-// fillGroup appends a column of one row group to v.
-func (s *segmentFile) fillGroup(v *vec, c *column, group int) (err error) {
-	defer damaged(&err)
-	rg := s.file.RowGroups()[group]
-	place := -1
-	for i := range s.table.columns {
-		if s.table.columns[i].tag == c.tag {
-			place = s.place[i]
-		}
-	}
-	if place < 0 {
-		v.addUnknown(int(rg.NumRows()))
-		return nil
-	}
-	rows := v.len()
-	pages := rg.ColumnChunks()[place].Pages()
-	defer pages.Close()
-	d := pageDecoder{v: v}
-	for {
-		page, err := pages.ReadPage()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("column %s: %w: %w", c.name, store.ErrDamaged, err)
-		}
-		err = d.add(page)
-		parquet.Release(page)
-		if err != nil {
-			return fmt.Errorf("column %s: %w", c.name, err)
-		}
-	}
-	if got := v.len() - rows; int64(got) != rg.NumRows() {
-		return fmt.Errorf("column %s: %d values for %d rows: %w", c.name, got, rg.NumRows(), store.ErrDamaged)
-	}
-	return nil
+	return true
 }
 
 // verify reads all columns back and compares them with the footer.
@@ -150,7 +264,7 @@ func (s *segmentFile) verify(pool *vecPool) error {
 	v.reserve(int(s.footer.Rows))
 	for i := range s.table.columns {
 		c := &s.table.columns[i]
-		if s.place[i] < 0 {
+		if len(s.groups) == 0 || s.groups[0].columns[i].size == 0 {
 			continue
 		}
 		v.reset(c.typ)
@@ -160,176 +274,6 @@ func (s *segmentFile) verify(pool *vecPool) error {
 		if got := strconv.FormatUint(checksum(v, nil), 16); got != s.footer.Checksums[c.name] {
 			return fmt.Errorf("column %s: checksum %s where the footer says %s: %w", c.name, got, s.footer.Checksums[c.name], store.ErrDamaged)
 		}
-	}
-	return nil
-}
-
-// A pageDecoder appends pages of one column of a row group to a vec.
-type pageDecoder struct {
-	v *vec
-	// codes are the codes in v of the dictionary's entries.
-	codes []uint32
-	dict  parquet.Dictionary
-	bits  []uint32
-}
-
-func (d *pageDecoder) add(p parquet.Page) error {
-	levels := p.DefinitionLevels()
-	n := int(p.NumRows())
-	known := n
-	if len(levels) > 0 {
-		known = 0
-		for _, l := range levels {
-			known += int(l)
-		}
-	}
-	d.v.unknown += n - known
-	if dict := p.Dictionary(); dict != nil {
-		if d.dict != dict {
-			if err := d.readDictionary(dict); err != nil {
-				return err
-			}
-		}
-		return d.addCodes(p, levels, n)
-	}
-	data := p.Data()
-	switch {
-	case textual(d.v.typ):
-		return d.addTexts(p, levels, n)
-	case d.v.typ == store.Bool:
-		d.bits = d.bits[:0]
-		for _, b := range data.Boolean() {
-			for i := range 8 {
-				d.bits = append(d.bits, uint32(b>>i&1))
-			}
-		}
-		return addNums(d.v, levels, n, known, d.bits)
-	case d.v.typ == store.Uint32 || d.v.typ == store.Uint16:
-		return addNums(d.v, levels, n, known, data.Uint32())
-	default:
-		return addNums(d.v, levels, n, known, data.Uint64())
-	}
-}
-
-var errPage = fmt.Errorf("page has too few values: %w", store.ErrDamaged)
-
-// addNums appends n rows, of which those whose level is not 0 have a value.
-func addNums[N uint32 | uint64](v *vec, levels []byte, n, known int, values []N) error {
-	if known > len(values) {
-		return errPage
-	}
-	nums, knowns := v.grow(n)
-	if known == n {
-		for i := range nums {
-			nums[i], knowns[i] = uint64(values[i]), true
-		}
-		return nil
-	}
-	next := 0
-	for i, l := range levels {
-		if l == 0 {
-			nums[i], knowns[i] = 0, false
-			continue
-		}
-		nums[i], knowns[i] = uint64(values[next]), true
-		next++
-	}
-	return nil
-}
-
-func (d *pageDecoder) addTexts(p parquet.Page, levels []byte, n int) error {
-	data := p.Data()
-	bytes, offsets := data.ByteArray()
-	next := 0
-	for i := range n {
-		if len(levels) > 0 && levels[i] == 0 {
-			d.v.codes = append(d.v.codes, noCode)
-			continue
-		}
-		if next+1 >= len(offsets) {
-			return errPage
-		}
-		c, err := d.codeOf(bytes[offsets[next]:offsets[next+1]])
-		if err != nil {
-			return err
-		}
-		d.v.codes = append(d.v.codes, c)
-		next++
-	}
-	return nil
-}
-
-func (d *pageDecoder) codeOf(b []byte) (uint32, error) {
-	if d.v.typ != store.Addr {
-		return d.v.codeOf(b), nil
-	}
-	ip, err := netip.ParseAddr(string(b))
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", store.ErrDamaged, err)
-	}
-	a := tcp.AddrFrom(ip)
-	return d.v.codeOf(a[:]), nil
-}
-
-// readDictionary finds the codes of a dictionary's texts. Numbers are looked up
-// when they are needed.
-func (d *pageDecoder) readDictionary(dict parquet.Dictionary) error {
-	d.dict, d.codes = dict, d.codes[:0]
-	if !textual(d.v.typ) {
-		return nil
-	}
-	for i := range dict.Len() {
-		c, err := d.codeOf(dict.Index(int32(i)).ByteArray())
-		if err != nil {
-			return err
-		}
-		d.codes = append(d.codes, c)
-	}
-	return nil
-}
-
-// addCodes appends a page of indexes into the dictionary.
-func (d *pageDecoder) addCodes(p parquet.Page, levels []byte, n int) error {
-	data := p.Data()
-	indexes := data.Int32()
-	if textual(d.v.typ) {
-		next := 0
-		codes := d.v.growCodes(n)
-		for i := range codes {
-			if len(levels) > 0 && levels[i] == 0 {
-				codes[i] = noCode
-				continue
-			}
-			if next >= len(indexes) || uint32(indexes[next]) >= uint32(len(d.codes)) {
-				return errPage
-			}
-			codes[i] = d.codes[indexes[next]]
-			next++
-		}
-		return nil
-	}
-	page := d.dict.Page()
-	values := page.Data()
-	if d.v.typ == store.Uint64 || d.v.typ == store.ID || d.v.typ == store.Time {
-		return addLooked(d.v, levels, n, indexes, values.Uint64())
-	}
-	return addLooked(d.v, levels, n, indexes, values.Uint32())
-}
-
-// addLooked appends n rows of indexes into values.
-func addLooked[N uint32 | uint64](v *vec, levels []byte, n int, indexes []int32, values []N) error {
-	nums, knowns := v.grow(n)
-	next := 0
-	for i := range n {
-		if len(levels) > 0 && levels[i] == 0 {
-			nums[i], knowns[i] = 0, false
-			continue
-		}
-		if next >= len(indexes) || uint32(indexes[next]) >= uint32(len(values)) {
-			return errPage
-		}
-		nums[i], knowns[i] = uint64(values[indexes[next]]), true
-		next++
 	}
 	return nil
 }

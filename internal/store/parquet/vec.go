@@ -19,7 +19,10 @@ type vec struct {
 	known []bool
 	codes []uint32
 	dict  []string
-	index map[string]uint32
+	// index finds the codes of the first indexed texts; the others follow when one
+	// is looked for.
+	index   map[string]uint32
+	indexed int
 	// unknown counts values that are not known.
 	unknown int
 }
@@ -30,8 +33,8 @@ func textual(t store.Type) bool { return t == store.String || t == store.Bytes |
 func (v *vec) reset(t store.Type) {
 	v.typ, v.unknown = t, 0
 	v.nums, v.known, v.codes = v.nums[:0], v.known[:0], v.codes[:0]
+	v.dict, v.indexed = v.dict[:0], 0
 	if len(v.index) > 0 {
-		v.dict = v.dict[:0]
 		if len(v.index) > 256 {
 			v.index = nil // clearing it would cost its size for each column to come
 		} else {
@@ -58,6 +61,9 @@ func (v *vec) len() int {
 
 // code finds the code of a text, giving it one if it is new. The text is kept.
 func (v *vec) code(s string) uint32 {
+	if v.indexed < len(v.dict) {
+		v.indexDict()
+	}
 	if c, ok := v.index[s]; ok {
 		return c
 	}
@@ -66,6 +72,9 @@ func (v *vec) code(s string) uint32 {
 
 // codeOf is code for bytes that are not kept.
 func (v *vec) codeOf(b []byte) uint32 {
+	if v.indexed < len(v.dict) {
+		v.indexDict()
+	}
 	if c, ok := v.index[string(b)]; ok {
 		return c
 	}
@@ -79,7 +88,19 @@ func (v *vec) newCode(s string) uint32 {
 	c := uint32(len(v.dict))
 	v.dict = append(v.dict, s)
 	v.index[s] = c
+	v.indexed++
 	return c
+}
+
+// indexDict makes the codes of texts known that came as a whole dictionary.
+func (v *vec) indexDict() {
+	if v.index == nil {
+		v.index = make(map[string]uint32, len(v.dict))
+	}
+	for c, s := range v.dict[v.indexed:] {
+		v.index[s] = uint32(v.indexed + c)
+	}
+	v.indexed = len(v.dict)
 }
 
 func (v *vec) addUnknown(n int) {
