@@ -58,7 +58,10 @@ type cellID struct{ group, bucket uint32 }
 // cells are the numbers of all groups in all buckets.
 type cells struct {
 	index map[cellID]uint32
-	ids   []cellID
+	// places are those of the groups' cells, and one, of the bucket 0; most queries
+	// have no other.
+	places []uint32
+	ids    []cellID
 	// sums are those of each aggregate that adds up, by cell; known says which
 	// have a value.
 	sums  [][]uint64
@@ -69,14 +72,25 @@ type cells struct {
 }
 
 func (c *cells) at1(id cellID) (uint32, error) {
-	if n, ok := c.index[id]; ok {
+	if id.bucket == 0 {
+		if int(id.group) < len(c.places) && c.places[id.group] > 0 {
+			return c.places[id.group] - 1, nil
+		}
+	} else if n, ok := c.index[id]; ok {
 		return n, nil
 	}
 	if err := c.mem.take(64 + 18*int64(len(c.sums))); err != nil {
 		return 0, err
 	}
 	n := uint32(len(c.ids))
-	c.index[id] = n
+	if id.bucket > 0 {
+		c.index[id] = n
+	} else {
+		for int(id.group) >= len(c.places) {
+			c.places = append(c.places, 0)
+		}
+		c.places[id.group] = n + 1
+	}
 	c.ids = append(c.ids, id)
 	for i := range c.sums {
 		c.sums[i] = append(c.sums[i], 0)
@@ -99,7 +113,7 @@ func (c *cells) peak(id cellID, n, at int64) error {
 }
 
 func newAggregation(q *store.Query, s span, keep map[string]bool, mem *memory, a *store.Answer) *aggregation {
-	x := &aggregation{q: q, s: s, mem: mem, gs: newGroups(mem, keep), a: a, every: math.MaxInt64, buckets: 1}
+	x := &aggregation{q: q, s: s, mem: mem, gs: newGroups(mem, keep, q.GroupBy), a: a, every: math.MaxInt64, buckets: 1}
 	x.rows, x.test = newGrouper(tables[store.Connections], q.GroupBy), apart(q)
 	if q.Every > 0 {
 		x.every = int64(q.Every)
@@ -119,6 +133,14 @@ func (x *aggregation) bucket(t int64) uint32 {
 		return 0
 	}
 	return uint32((t - x.first) / x.every)
+}
+
+// spanOf is the range of a bucket.
+func (x *aggregation) spanOf(b uint32) span {
+	if x.buckets == 1 {
+		return span{math.MinInt64, math.MaxInt64}
+	}
+	return span{x.begin(b), x.begin(b) + x.every}
 }
 
 // begin is when a bucket begins.
@@ -164,9 +186,7 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 	}
 	var keep map[string]bool
 	together := false
-	top := q.Top > 0 && len(q.GroupBy) > 0
-	fold := top && addsUp(q)
-	if top && !fold {
+	if q.Top > 0 && len(q.GroupBy) > 0 && !addsUp(q) {
 		// Which groups are largest over the whole range has to be known first: what
 		// the others have in common, connections and peaks, cannot be told from the
 		// numbers of each.
@@ -180,13 +200,14 @@ func (m *moment) groupsOf(ctx context.Context, q *store.Query, s span, a *store.
 		together = len(all) > q.Top
 		keep = make(map[string]bool, q.Top)
 		for i := range all[:min(q.Top, len(all))] {
-			keep[string(groupText(nil, all[i].Key))] = true
+			name, err := nameOf(q.GroupBy, all[i].Key)
+			if err != nil {
+				return nil, err
+			}
+			keep[name] = true
 		}
 	}
 	found, err := m.run(ctx, q, s, keep, together, a)
-	if fold {
-		found = foldGroups(q, found)
-	}
 	if unbounded && q.Every == 0 {
 		for i := range found {
 			found[i].Time = 0
@@ -268,9 +289,16 @@ func (x *aggregation) finish() ([]store.Group, error) {
 			return nil, err
 		}
 	}
+	if x.q.Top > 0 && len(x.q.GroupBy) > 0 && addsUp(x.q) {
+		x.fold()
+	}
+	keys := make([][]string, len(x.gs.names))
 	out := make([]store.Group, 0, len(x.cells.ids))
 	for i, id := range x.cells.ids {
-		g := store.Group{Time: x.s.from, Key: x.gs.keys[id.group], Other: int(id.group) == x.gs.other}
+		if keys[id.group] == nil {
+			keys[id.group] = x.gs.key(id.group)
+		}
+		g := store.Group{Time: x.s.from, Key: keys[id.group], Other: int(id.group) == x.gs.other}
 		if x.q.Every > 0 {
 			g.Time = x.begin(id.bucket)
 		}
@@ -327,54 +355,85 @@ func addsUp(q *store.Query) bool {
 	return true
 }
 
-// foldGroups keeps the largest groups of the whole range and adds the others up.
-func foldGroups(q *store.Query, found []store.Group) []store.Group {
-	index := make(map[string]int)
-	var whole []store.Group
-	of := make([]int, len(found))
-	for i := range found {
-		g := &found[i]
-		text := groupText(nil, g.Key)
-		n, ok := index[string(text)]
-		if !ok {
-			n = len(whole)
-			index[string(text)] = n
-			whole = append(whole, store.Group{Key: g.Key, Values: []float64{0}, Known: []bool{false}, At: int64(n)})
-		}
-		of[i] = n
-		whole[n].Values[0] += g.Values[0]
-		whole[n].Known[0] = whole[n].Known[0] || g.Known[0]
-	}
-	ranked := slices.DeleteFunc(slices.Clone(whole), func(g store.Group) bool {
-		return g.Values[0] == 0 && (!g.Known[0] || q.Aggregates[0].Field == nil)
-	})
-	sortGroups(ranked)
-	keep := make([]bool, len(whole))
-	for _, g := range ranked[:min(q.Top, len(ranked))] {
-		keep[g.At] = true // its place in whole
-	}
-	out := found[:0]
-	others := make(map[int64]*store.Group)
-	for i, g := range found {
-		if keep[of[i]] {
-			out = append(out, g)
+// fold keeps the largest groups of the whole range apart and adds the others up. It
+// is for numbers that add up, and before groups are made of the cells: there may be
+// very many.
+func (x *aggregation) fold() {
+	keep := x.largest()
+	c := &x.cells
+	others := make(map[uint32]int) // by bucket, the place in sums and known
+	sums, known := make([][]uint64, len(c.sums)), make([][]bool, len(c.sums))
+	n := 0
+	for i, id := range c.ids {
+		if keep[id.group] {
+			c.ids[n] = id
+			for j := range c.sums {
+				c.sums[j][n], c.known[j][n] = c.sums[j][i], c.known[j][i]
+			}
+			n++
 			continue
 		}
-		o := others[g.Time]
-		if o == nil {
-			o = &store.Group{Time: g.Time, Other: true, Key: make([]string, len(g.Key)), Values: make([]float64, len(g.Values)), Known: make([]bool, len(g.Known))}
-			others[g.Time] = o
+		o, ok := others[id.bucket]
+		if !ok {
+			o = len(others)
+			others[id.bucket] = o
+			for j := range sums {
+				sums[j], known[j] = append(sums[j], 0), append(known[j], false)
+			}
 		}
-		for j := range g.Values {
-			o.Values[j] += g.Values[j]
-			o.Known[j] = o.Known[j] || g.Known[j]
+		for j := range sums {
+			sums[j][o] += c.sums[j][i]
+			known[j][o] = known[j][o] || c.known[j][i]
 		}
 	}
-	for _, o := range others {
-		out = append(out, *o)
+	ids := make([]cellID, len(others))
+	for bucket, o := range others {
+		ids[o] = cellID{x.gs.others(), bucket}
 	}
-	sortGroups(out)
-	return out
+	c.ids = append(c.ids[:n], ids...)
+	for j := range sums {
+		c.sums[j], c.known[j] = append(c.sums[j][:n], sums[j]...), append(c.known[j][:n], known[j]...)
+	}
+}
+
+// largest says which groups stay apart: as many as Query.Top of those that have
+// something, by the first aggregate.
+func (x *aggregation) largest() []bool {
+	n := len(x.gs.names)
+	totals, known := make([]float64, n), make([]bool, n)
+	for i, id := range x.cells.ids {
+		totals[id.group] += float64(x.cells.sums[0][i])
+		known[id.group] = known[id.group] || x.cells.known[0][i]
+	}
+	isSum := x.q.Aggregates[0].Field != nil // what is counted is known, but 0 of it is nothing
+	compare := func(a, b uint32) int {
+		if n := cmp.Compare(totals[b], totals[a]); n != 0 {
+			return n
+		}
+		return slices.Compare(x.gs.key(a), x.gs.key(b))
+	}
+	var best []uint32
+	cut := func() {
+		slices.SortFunc(best, compare)
+		best = best[:min(len(best), x.q.Top)]
+	}
+	least := math.Inf(-1) // of as many as are asked for
+	for g := range uint32(n) {
+		something := totals[g] != 0 || isSum && known[g]
+		if !something || totals[g] < least {
+			continue
+		}
+		if best = append(best, g); len(best) >= 2*x.q.Top+1<<10 {
+			cut()
+			least = totals[best[len(best)-1]]
+		}
+	}
+	cut()
+	keep := make([]bool, n)
+	for _, g := range best {
+		keep[g] = true
+	}
+	return keep
 }
 
 // compareFirst puts the group with the larger first aggregate first, those that do

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -32,7 +31,8 @@ type gaugeCell struct {
 	kept                   valueBag
 }
 
-// A reading is a row of a connection that has several. Its values are at place.
+// A reading is a row of a connection that has several. Its values are at place; while
+// its chunk is read, that is the row.
 type reading struct {
 	id     tcp.ID
 	group  uint32
@@ -68,7 +68,7 @@ func newGauges(x *aggregation) *gauges {
 		g.keeps[at] = g.keeps[at] || agg.Func == store.Percentile
 	}
 	g.conn = columnsOfFields(append([]*tcp.Field{}, g.fields...), nil)
-	g.size = 40 + 16*int64(len(g.fields))
+	g.size = 2 * (32 + 16*int64(len(g.fields))) // twice, while they are put in order
 	return g
 }
 
@@ -95,38 +95,37 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 	if err != nil {
 		return nil, err
 	}
-	var readings []reading
-	var rows []uint32
-	single := make([]bool, len(p.sel))
+	var newest newestReadings
+	single := make([]uint32, 0, len(p.sel)) // places in sel
 	for i, row := range p.sel {
 		c := p.cell[i]
-		if c == noCode {
-			continue
+		switch {
+		case c == noCode:
+		case multi(row):
+			id := p.cells[c]
+			newest.add(reading{ids(row), p.gids[id.group], id.bucket, int64(p.times[row]), row})
+		default:
+			single = append(single, uint32(i))
 		}
-		if single[i] = !multi(row); single[i] {
-			continue
-		}
-		id := p.cells[c]
-		readings = append(readings, reading{ids(row), p.gids[id.group], id.bucket, int64(p.times[row]), uint32(len(rows))})
-		rows = append(rows, row)
 	}
-	values := make([]gaugeValue, len(rows)*len(g.fields))
+	readings := newest.all
+	values := make([]gaugeValue, len(readings)*len(g.fields))
 	found := make([][]gaugeCell, len(g.fields))
 	for f := range g.fields {
 		get, err := g.column(p, f)
 		if err != nil {
 			return nil, err
 		}
-		for i, row := range rows {
+		for i := range readings {
 			v := &values[i*len(g.fields)+f]
-			v.v, v.known = get(row)
+			v.v, v.known = get(readings[i].place)
 		}
 		found[f] = make([]gaugeCell, len(p.cells))
-		for i, row := range p.sel {
-			if !single[i] {
-				continue
-			}
-			if v, ok := get(row); ok {
+		if g.keeps[f] {
+			reserveBags(found[f], p.cell, single)
+		}
+		for _, i := range single {
+			if v, ok := get(p.sel[i]); ok {
 				found[f][p.cell[i]].add(v, g.keeps[f])
 			}
 		}
@@ -153,7 +152,7 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 		}
 		first := uint32(len(g.values) / max(len(g.fields), 1))
 		for i := range readings {
-			readings[i].place += first
+			readings[i].place = first + uint32(i)
 		}
 		g.multi, g.values = append(g.multi, readings...), append(g.values, values...)
 		if len(g.multi) > 2*g.sorted+1<<18 {
@@ -165,14 +164,93 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 	}, nil
 }
 
+// reserveBags makes room for the values of each cell, in one piece.
+func reserveBags(cells []gaugeCell, cell, places []uint32) {
+	sizes := make([]uint32, len(cells))
+	for _, i := range places {
+		sizes[cell[i]]++
+	}
+	room := make([]uint32, len(places))
+	for i, n := range sizes {
+		cells[i].kept.small, room = room[:0:n], room[n:]
+	}
+}
+
+// newestReadings keeps the newest reading of each connection in a group and bucket.
+type newestReadings struct {
+	all []reading
+	// slots are places in all, and one, by a hash of the id.
+	slots []uint32
+}
+
+func (n *newestReadings) add(r reading) {
+	if 2*len(n.all) >= len(n.slots) {
+		n.grow()
+	}
+	for at := n.slot(r.id); ; at++ {
+		at &= uint64(len(n.slots) - 1)
+		if n.slots[at] == 0 {
+			n.all = append(n.all, r)
+			n.slots[at] = uint32(len(n.all))
+			return
+		}
+		if o := &n.all[n.slots[at]-1]; o.id == r.id && o.group == r.group && o.bucket == r.bucket {
+			if r.time > o.time {
+				*o = r
+			}
+			return
+		}
+	}
+}
+
+// slot is where to begin to look for an id.
+func (n *newestReadings) slot(id tcp.ID) uint64 {
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return uint64(id) * golden >> 20
+}
+
+func (n *newestReadings) grow() {
+	n.slots = make([]uint32, max(4*len(n.all), 1<<10))
+	for i := range n.all {
+		at := n.slot(n.all[i].id) & uint64(len(n.slots)-1)
+		for n.slots[at] != 0 {
+			at = (at + 1) & uint64(len(n.slots)-1)
+		}
+		n.slots[at] = uint32(i + 1)
+	}
+}
+
+// readingParts is how many parts readings are looked at in, so that each fits the
+// processor's cache.
+const readingParts = 256
+
 // compact keeps the newest reading of each connection in a bucket.
 func (g *gauges) compact() {
-	slices.SortFunc(g.multi, func(a, b reading) int {
-		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.group, b.group), cmp.Compare(a.bucket, b.bucket), cmp.Compare(b.time, a.time))
-	})
-	kept := slices.CompactFunc(g.multi, func(a, b reading) bool {
-		return a.id == b.id && a.group == b.group && a.bucket == b.bucket
-	})
+	var ends [readingParts + 1]int
+	part := func(r *reading) uint64 { return uint64(r.id) * 0x9e3779b97f4a7c15 >> 56 }
+	for i := range g.multi {
+		ends[part(&g.multi[i])+1]++
+	}
+	for i := range readingParts {
+		ends[i+1] += ends[i]
+	}
+	next := ends
+	parted := make([]reading, len(g.multi))
+	for i := range g.multi {
+		at := &next[part(&g.multi[i])]
+		parted[*at] = g.multi[i]
+		*at++
+	}
+	kept := g.multi[:0]
+	var newest newestReadings
+	for i := range readingParts {
+		newest.all = newest.all[:0]
+		clear(newest.slots)
+		for _, r := range parted[ends[i]:ends[i+1]] {
+			newest.add(r)
+		}
+		kept = append(kept, newest.all...)
+	}
 	values := make([]gaugeValue, 0, len(kept)*len(g.fields))
 	for i := range kept {
 		at := int(kept[i].place) * len(g.fields)
@@ -313,13 +391,16 @@ func (b *valueBag) merge(o *valueBag, mem *memory) error {
 			return err
 		}
 	} else {
+		counts, large := b.counts[:bagCounts], len(b.small)
 		for _, v := range o.small {
-			if v >= bagCounts {
-				if err := mem.take(4); err != nil {
-					return err
-				}
+			if v < bagCounts {
+				counts[v]++
+			} else {
+				b.small = append(b.small, v)
 			}
-			b.add(uint64(v))
+		}
+		if err := mem.take(4 * int64(len(b.small)-large)); err != nil {
+			return err
 		}
 	}
 	b.large = append(b.large, o.large...)

@@ -107,10 +107,10 @@ func (r *rawScan) chunk(i int, rows *chunkRows) error {
 		return err
 	}
 	p.times = times.nums
-	in := make([]bool, rows.n)
+	in := sized(&rows.room.in, rows.n)
 	some := false
 	if r.covers {
-		if p.from, err = rows.covers(nil); err != nil {
+		if p.from, err = rows.covers(); err != nil {
 			return err
 		}
 	}
@@ -138,12 +138,7 @@ func (r *rawScan) chunk(i int, rows *chunkRows) error {
 			in[i] = in[i] && out[i]
 		}
 	}
-	for i, ok := range in {
-		if ok {
-			p.sel = append(p.sel, uint32(i))
-		}
-	}
-	if len(p.sel) == 0 {
+	if p.sel = rows.room.selected(in); len(p.sel) == 0 {
 		return nil
 	}
 	if p.local, p.gids, err = r.x.rows.of(rows, p.sel, r.x.gs.number); err != nil {
@@ -164,10 +159,15 @@ func (r *rawScan) chunk(i int, rows *chunkRows) error {
 func (r *rawScan) place(p *picked, at func(row uint32) (int64, bool)) (cell []uint32, ids []cellID) {
 	cell = make([]uint32, len(p.sel))
 	lo, hi := uint32(math.MaxUint32), uint32(0)
+	// Rows of a bucket often lie together, and a division takes long.
+	b, same := uint32(0), span{1, 0}
 	for i, row := range p.sel {
 		cell[i] = noCode
 		if t, ok := at(row); ok {
-			b := r.x.bucket(t)
+			if !same.has(t) {
+				b = r.x.bucket(t)
+				same = r.x.spanOf(b)
+			}
 			cell[i] = b
 			lo, hi = min(lo, b), max(hi, b)
 		}

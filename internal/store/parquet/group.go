@@ -13,15 +13,29 @@ import (
 type groups struct {
 	mu    sync.Mutex
 	index map[string]uint32
-	keys  [][]string
+	names []string // as groupText writes them
+	// addr says of which fields the values are addresses, of 16 bytes: they are
+	// written out only of the groups that are shown.
+	addr []bool
 	// keep, if not nil, are the groups that stay apart; the others are other.
 	keep  map[string]bool
 	other int
 	mem   *memory
 }
 
-func newGroups(mem *memory, keep map[string]bool) *groups {
-	return &groups{index: make(map[string]uint32), keep: keep, other: -1, mem: mem}
+func newGroups(mem *memory, keep map[string]bool, by []*tcp.Field) *groups {
+	return &groups{index: make(map[string]uint32), addr: addrFields(by), keep: keep, other: -1, mem: mem}
+}
+
+// addrFields says which fields are columns of addresses.
+func addrFields(by []*tcp.Field) []bool {
+	t := tables[store.Connections]
+	addr := make([]bool, len(by))
+	for i, f := range by {
+		p := t.place(f.Name)
+		addr[i] = p >= 0 && t.columns[p].typ == store.Addr
+	}
+	return addr
 }
 
 // groupText names a group without doubt, whatever is in its texts.
@@ -33,7 +47,39 @@ func groupText(b []byte, key []string) []byte {
 	return b
 }
 
-// number finds the number of a group.
+// nameOf is the name of a group that was shown.
+func nameOf(by []*tcp.Field, key []string) (string, error) {
+	key = slices.Clone(key)
+	for i, is := range addrFields(by) {
+		if !is || key[i] == "" {
+			continue
+		}
+		a, err := parseAddr([]byte(key[i]))
+		if err != nil {
+			return "", err
+		}
+		key[i] = string(a[:])
+	}
+	return string(groupText(nil, key)), nil
+}
+
+// key is what a group is shown as.
+func (g *groups) key(n uint32) []string {
+	key := make([]string, len(g.addr))
+	if int(n) == g.other {
+		return key
+	}
+	r := byteReader{b: []byte(g.names[n])}
+	for i := range key {
+		text := r.bytes(r.uvarint())
+		if key[i] = string(text); g.addr[i] && len(text) > 0 {
+			key[i] = addrOf(key[i]).String()
+		}
+	}
+	return key
+}
+
+// number finds the number of a group. key may be changed afterwards.
 func (g *groups) number(key []string) (uint32, error) {
 	text := groupText(make([]byte, 0, 64), key)
 	g.mu.Lock()
@@ -42,19 +88,25 @@ func (g *groups) number(key []string) (uint32, error) {
 		return n, nil
 	}
 	if g.keep != nil && !g.keep[string(text)] {
-		if g.other < 0 {
-			g.other = len(g.keys)
-			g.keys = append(g.keys, make([]string, len(key)))
-		}
-		return uint32(g.other), nil
+		return g.others(), nil
 	}
 	if err := g.mem.take(int64(len(text)) + 16*int64(len(key)) + 120); err != nil {
 		return 0, err
 	}
-	n := uint32(len(g.keys))
-	g.index[string(text)] = n
-	g.keys = append(g.keys, key)
+	n := uint32(len(g.names))
+	name := string(text)
+	g.index[name] = n
+	g.names = append(g.names, name)
 	return n, nil
+}
+
+// others is the number of the group of all that do not stay apart.
+func (g *groups) others() uint32 {
+	if g.other < 0 {
+		g.other = len(g.names)
+		g.names = append(g.names, "")
+	}
+	return uint32(g.other)
 }
 
 // A grouper finds the groups of the rows of a chunk.
@@ -79,9 +131,10 @@ func newGrouper(t *table, fields []*tcp.Field) *grouper {
 }
 
 // of returns, for each of some rows, the place of its group in gids, which are
-// what number says of each.
+// what number says of each. Addresses are handed to it as 16 bytes.
 func (g *grouper) of(r *chunkRows, sel []uint32, number func(key []string) (uint32, error)) (local, gids []uint32, err error) {
-	local = make([]uint32, len(sel))
+	local = sized(&r.room.local, len(sel))
+	clear(local)
 	type part struct{ parent, code uint32 }
 	parts := []part{{}}
 	var levels [][]part
@@ -130,8 +183,8 @@ func (g *grouper) of(r *chunkRows, sel []uint32, number func(key []string) (uint
 		return local, []uint32{n}, err
 	}
 	gids = make([]uint32, len(parts))
+	key := make([]string, len(g.fields))
 	for i := range parts {
-		key := make([]string, len(g.fields))
 		at := uint32(i)
 		for l, level := range slices.Backward(levels) {
 			p := level[at]
@@ -148,7 +201,7 @@ func (g *grouper) of(r *chunkRows, sel []uint32, number func(key []string) (uint
 // codes numbers the values of a field from 0 to n-1, noCode where unknown; text
 // writes one, nothing for n.
 func (g *grouper) codes(r *chunkRows, i int, f *tcp.Field, sel []uint32) (codes []uint32, n int, text func(uint32) string, err error) {
-	codes = make([]uint32, len(sel))
+	codes = sized(&r.room.codes, len(sel))
 	if g.places[i] < 0 {
 		return g.derived(r, f, sel, codes)
 	}
@@ -161,14 +214,10 @@ func (g *grouper) codes(r *chunkRows, i int, f *tcp.Field, sel []uint32) (codes 
 			codes[j] = v.codes[row]
 		}
 		return codes, len(v.dict), func(c uint32) string {
-			switch {
-			case int(c) >= len(v.dict):
+			if int(c) >= len(v.dict) {
 				return ""
-			case v.typ == store.Addr:
-				return addrOf(v.dict[c]).String()
-			default:
-				return v.dict[c]
 			}
+			return v.dict[c]
 		}, nil
 	}
 	index := make(map[uint64]uint32)

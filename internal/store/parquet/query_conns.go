@@ -317,6 +317,7 @@ func (c *connScan) records(ctx context.Context, m *moment, list []shown, columns
 	var mu sync.Mutex
 	err := m.eachChunk(ctx, store.Connections, chunks, c.s, &scratch, func(i int, r *chunkRows) error {
 		of := byChunk[numbers[i]]
+		slices.SortFunc(of, func(x, y wanted) int { return cmp.Compare(x.row, y.row) })
 		rows := make([]uint32, len(of))
 		for j, w := range of {
 			rows[j] = w.row
@@ -344,14 +345,22 @@ func pickRows(r *chunkRows, s span, test *rowFilter) (from []int64, sel []uint32
 	if no, err := r.lacks(test); no || err != nil {
 		return nil, nil, err
 	}
+	in := sized(&r.room.in, r.n)
+	var out []bool
+	if test != nil && len(test.must) > 0 {
+		// Few rows have what is looked for: mostly none, and no more is read.
+		fill(in, true)
+		if out, err = test.test(r, in); err != nil || !slices.Contains(out, true) {
+			return nil, nil, err
+		}
+	}
 	times, err := r.col(atTime)
 	if err != nil {
 		return nil, nil, err
 	}
-	if from, err = r.covers(nil); err != nil {
+	if from, err = r.covers(); err != nil {
 		return nil, nil, err
 	}
-	in := make([]bool, r.n)
 	some := false
 	for i, t := range times.nums {
 		t := int64(t)
@@ -364,20 +373,16 @@ func pickRows(r *chunkRows, s span, test *rowFilter) (from []int64, sel []uint32
 		return nil, nil, nil
 	}
 	if test != nil {
-		out, err := test.test(r, in)
-		if err != nil {
-			return nil, nil, err
+		if out == nil {
+			if out, err = test.test(r, in); err != nil {
+				return nil, nil, err
+			}
 		}
 		for i := range in {
 			in[i] = in[i] && out[i]
 		}
 	}
-	for i, ok := range in {
-		if ok {
-			sel = append(sel, uint32(i))
-		}
-	}
-	return from, sel, nil
+	return from, r.room.selected(in), nil
 }
 
 // columnsAt returns several columns.

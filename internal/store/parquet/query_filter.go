@@ -219,6 +219,7 @@ func anyOf(ts []rowTest) rowTest {
 // filter about a connection that has nothing but it.
 func columnTest(place int, n filter.Node, num func(uint64) bool) rowTest {
 	ask := filter.PredicateOf(n)
+	addr, single := singleAddr(n)
 	return func(r *chunkRows, _ []bool) ([]bool, error) {
 		v, err := r.col(place)
 		if err != nil {
@@ -233,7 +234,11 @@ func columnTest(place int, n filter.Node, num func(uint64) bool) rowTest {
 		}
 		says := make([]bool, len(v.dict))
 		for i, s := range v.dict {
-			says[i] = ask(connOf(place, v.typ, s))
+			if single && v.typ == store.Addr {
+				says[i] = s == addr
+			} else {
+				says[i] = ask(connOf(place, v.typ, s))
+			}
 		}
 		// Only listeners lack a remote address.
 		unknown := ask(&tcp.Conn{State: tcp.Listen})
@@ -249,6 +254,17 @@ func columnTest(place int, n filter.Node, num func(uint64) bool) rowTest {
 		}
 		return out, nil
 	}
+}
+
+// singleAddr is the address that a test compares with, if it is of one: there are
+// many to compare, and a connection made of each would take long.
+func singleAddr(n filter.Node) (text string, ok bool) {
+	c, ok := n.(*filter.Compare)
+	if !ok || c.Op != filter.Eq && c.Op != filter.AllEq || !c.Value.Prefix.IsValid() || !c.Value.Prefix.IsSingleIP() {
+		return "", false
+	}
+	a := tcp.AddrFrom(c.Value.Prefix.Addr())
+	return string(a[:]), true
 }
 
 // connOf makes a connection of one text.
@@ -306,26 +322,36 @@ func (r *chunkRows) connections(want []bool) (func(i int) *store.Record, error) 
 	return p.record, nil
 }
 
-// some is connections for a few rows, named by their place in rows: it holds one
-// column as a whole at a time.
+// some is connections for a few rows, in their order and named by their place in
+// rows: of a segment it reads the pages that have them, of the log one column as a
+// whole at a time.
 func (r *chunkRows) some(want []bool, rows []uint32) (func(i int) *store.Record, error) {
 	var p recordParts
+	segment, sealed := r.src.(*segmentFile)
 	for i := range store.RecordColumns() {
 		if want != nil && !want[i] {
+			continue
+		}
+		few := new(vec)
+		few.reset(r.table.columns[i].typ)
+		if sealed {
+			if err := r.ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := segment.fillSome(few, &r.table.columns[i], rows); err != nil {
+				return nil, err
+			}
+			p.add(i, few)
 			continue
 		}
 		v, err := r.col(i)
 		if err != nil {
 			return nil, err
 		}
-		few := new(vec)
-		few.reset(v.typ)
-		if v.unknown < v.len() {
-			for _, row := range rows {
-				few.appendFrom(v, int(row))
-			}
-			p.add(i, few)
+		for _, row := range rows {
+			few.appendFrom(v, int(row))
 		}
+		p.add(i, few)
 		r.cols[i] = nil
 		r.idle.put(v)
 	}

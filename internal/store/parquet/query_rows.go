@@ -29,9 +29,37 @@ type chunkRows struct {
 	n     int
 	cols  []*vec // by place in the table
 	idle  *vecPool
+	room  *chunkRoom
 	tails bool
 	// info is the segment that the rows are of, nil for those of the log.
 	info *segmentInfo
+}
+
+// chunkRoom is memory that a worker uses for one chunk after the other: what is made
+// of one is of use only while it is read.
+type chunkRoom struct {
+	in                []bool
+	from              []int64
+	sel, local, codes []uint32
+}
+
+// selected lists the rows that are in.
+func (r *chunkRoom) selected(in []bool) []uint32 {
+	sel := slices.Grow(r.sel[:0], len(in))
+	for i, ok := range in {
+		if ok {
+			sel = append(sel, uint32(i))
+		}
+	}
+	r.sel = sel
+	return sel
+}
+
+// sized makes a slice of so many elements, of which nothing is known, out of one
+// that is of no use any more.
+func sized[T any](s *[]T, n int) []T {
+	*s = slices.Grow((*s)[:0], n)[:n]
+	return *s
 }
 
 // lacks reports whether no row can meet a filter, without reading any.
@@ -104,7 +132,7 @@ func (m *moment) eachChunk(ctx context.Context, t store.Table, chunks []chunk, s
 		wg     sync.WaitGroup
 	)
 	work := func() {
-		pool := new(vecPool)
+		pool, room := new(vecPool), new(chunkRoom)
 		for {
 			mu.Lock()
 			i := next
@@ -115,7 +143,7 @@ func (m *moment) eachChunk(ctx context.Context, t store.Table, chunks []chunk, s
 				return
 			}
 			c := &chunks[i]
-			err := m.withChunk(ctx, t, c, pool, func(r *chunkRows) error {
+			err := m.withChunk(ctx, t, c, pool, room, func(r *chunkRows) error {
 				mu.Lock()
 				a.Rows += uint64(r.n)
 				mu.Unlock()
@@ -151,8 +179,8 @@ func (m *moment) eachChunk(ctx context.Context, t store.Table, chunks []chunk, s
 }
 
 // withChunk opens a chunk for fn.
-func (m *moment) withChunk(ctx context.Context, t store.Table, c *chunk, pool *vecPool, fn func(*chunkRows) error) error {
-	r := &chunkRows{ctx: ctx, table: tables[t], cols: make([]*vec, len(tables[t].columns)), idle: pool, tails: c.tails}
+func (m *moment) withChunk(ctx context.Context, t store.Table, c *chunk, pool *vecPool, room *chunkRoom, fn func(*chunkRows) error) error {
+	r := &chunkRows{ctx: ctx, table: tables[t], cols: make([]*vec, len(tables[t].columns)), idle: pool, room: room, tails: c.tails}
 	defer r.release()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -230,7 +258,7 @@ func (m *moment) retainLog(a *store.Answer) error {
 }
 
 // covers computes from when each row tells of its connection.
-func (r *chunkRows) covers(dst []int64) ([]int64, error) {
+func (r *chunkRows) covers() ([]int64, error) {
 	var v [4]*vec
 	for i, place := range [...]int{atTime, atSince, atOpened, atDuration} {
 		var err error
@@ -238,7 +266,7 @@ func (r *chunkRows) covers(dst []int64) ([]int64, error) {
 			return nil, err
 		}
 	}
-	dst = slices.Grow(dst[:0], r.n)[:r.n]
+	dst := sized(&r.room.from, r.n)
 	times, since, opened, duration := v[0].nums[:r.n], v[1], v[2], v[3]
 	allSince := since.unknown == r.n
 	for i := range dst {
@@ -288,11 +316,11 @@ func (m *moment) bounds(s span) (span, error) {
 			blocks = append(blocks, *b.blocks[0])
 		}
 	}
-	err := m.withChunk(context.Background(), store.Connections, &chunk{blocks: blocks}, new(vecPool), func(r *chunkRows) error {
+	err := m.withChunk(context.Background(), store.Connections, &chunk{blocks: blocks}, new(vecPool), new(chunkRoom), func(r *chunkRows) error {
 		if r.n == 0 {
 			return nil
 		}
-		from, err := r.covers(nil)
+		from, err := r.covers()
 		if err != nil {
 			return err
 		}
