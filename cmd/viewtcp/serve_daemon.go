@@ -181,6 +181,7 @@ func (d *daemon) openStore() error {
 	cfg := parquet.DefaultConfig()
 	cfg.Dir, cfg.Logger = filepath.Join(d.dir, storeDir), d.log.With("component", "store")
 	cfg.SealAge, cfg.Retention = d.cfg.store.sealAge, d.cfg.store.retention
+	cfg.Damaged = d.cfg.store.damaged
 	engine, err := parquet.Open(cfg)
 	if disk.IsFull(err) {
 		d.noStore = "no history is kept: " + err.Error()

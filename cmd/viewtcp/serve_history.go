@@ -288,7 +288,7 @@ func atStart(s *tcp.Snapshot, events []tcp.Event) *tcp.Snapshot {
 			opened[events[i].Conn.ID] = true
 		}
 	}
-	first := &tcp.Snapshot{Time: s.Time, Stats: s.Stats} // Seq 0: all events count
+	first := &tcp.Snapshot{Time: s.Time, Stats: s.Stats}
 	for _, c := range s.Conns {
 		if !opened[c.ID] {
 			first.Conns = append(first.Conns, c)

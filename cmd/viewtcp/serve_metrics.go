@@ -122,6 +122,7 @@ func (x *exposition) store(s store.Status) {
 	x.counter("viewtcp_store_refused_total", "Batches not acknowledged.", s.Refused)
 	x.counter("viewtcp_store_replayed_rows_total", "Rows found in the log at the start.", s.Replayed)
 	x.gauge("viewtcp_store_unsealed_rows", "Rows in the log, not in a segment yet.", float64(s.Unsealed))
+	x.gauge("viewtcp_store_log_bytes", "Size of the log.", float64(s.Log))
 	x.counter("viewtcp_store_seals_total", "Segments written.", s.Seals)
 	x.counter("viewtcp_store_seal_errors_total", "Segments that could not be written; it is tried again.", s.SealErrors)
 	x.counter("viewtcp_store_compactions_total", "Segments merged.", s.Compactions)

@@ -49,6 +49,7 @@ type storeConfig struct {
 	enabled   bool
 	sealAge   time.Duration
 	retention map[store.Table]parquet.Retention
+	damaged   parquet.Retention
 }
 
 // packetsConfig is which packets are recorded and how many of them are kept.
@@ -78,6 +79,7 @@ func defaultServeConfig() serveConfig {
 	c.names.services = true
 	def := parquet.DefaultConfig()
 	c.store.enabled, c.store.sealAge, c.store.retention = true, def.SealAge, def.Retention
+	c.store.damaged = def.Damaged
 	c.packets = packetsConfig{
 		enabled: true, netns: "self", maxBytes: 1 << 30, maxAge: 24 * time.Hour, sample: 1, ring: 8 << 20,
 	}

@@ -61,6 +61,9 @@ func serveKeys() []serveKey {
 	for _, t := range store.Tables() {
 		keys = append(keys, retentionKeys(t)...)
 	}
+	keys = append(keys, boundKeys("damaged", "what was set aside because it was damaged",
+		func(c *serveConfig) parquet.Retention { return c.store.damaged },
+		func(c *serveConfig, r parquet.Retention) { c.store.damaged = r })...)
 	return append(keys,
 		reloaded(boolKey("packets.enabled", "Record the headers of packets, for viewtcp export of connections closed long ago.",
 			func(c *serveConfig) *bool { return &c.packets.enabled })),
@@ -102,40 +105,47 @@ func reloaded(k serveKey) serveKey {
 
 // retentionKeys are the bounds of one table of history.
 func retentionKeys(t store.Table) []serveKey {
-	change := func(c *serveConfig, do func(*parquet.Retention)) {
-		// The map may be that of another configuration.
-		m := make(map[store.Table]parquet.Retention, len(c.store.retention))
-		maps.Copy(m, c.store.retention)
-		r := m[t]
-		do(&r)
-		m[t] = r
-		c.store.retention = m
-	}
-	what := strings.ReplaceAll(t.String(), "_", " ")
+	return boundKeys(t.String(), strings.ReplaceAll(t.String(), "_", " "),
+		func(c *serveConfig) parquet.Retention { return c.store.retention[t] },
+		func(c *serveConfig, r parquet.Retention) {
+			// The map may be that of another configuration.
+			m := make(map[store.Table]parquet.Retention, len(c.store.retention))
+			maps.Copy(m, c.store.retention)
+			m[t] = r
+			c.store.retention = m
+		})
+}
+
+// boundKeys are an age and a size that something is kept up to.
+func boundKeys(name, what string, get func(*serveConfig) parquet.Retention, set func(*serveConfig, parquet.Retention)) []serveKey {
 	return []serveKey{
 		{
-			name: "store." + t.String() + "_max_age", doc: "Keep " + what + " for so long; 0 is without bound.",
+			name: "store." + name + "_max_age", doc: "Keep " + what + " for so long; 0 is without bound.",
 			set: func(c *serveConfig, s string) error {
 				d, err := parseSpan(s)
 				if err == nil && d != 0 && d < time.Hour {
 					err = errors.New("it is an hour at least, or 0")
 				}
-				change(c, func(r *parquet.Retention) { r.Age = d })
+				r := get(c)
+				r.Age = d
+				set(c, r)
 				return err
 			},
-			get: func(c *serveConfig) string { return formatSpan(c.store.retention[t].Age) },
+			get: func(c *serveConfig) string { return formatSpan(get(c).Age) },
 		},
 		{
-			name: "store." + t.String() + "_max_bytes", doc: "Keep so much of them and remove the oldest; 0 is without bound.",
+			name: "store." + name + "_max_bytes", doc: "Keep so much of them and remove the oldest; 0 is without bound.",
 			set: func(c *serveConfig, s string) error {
 				n, err := filter.ParseSize(s)
 				if err == nil && n != 0 && (n < 1<<20 || n > 1<<60) {
 					err = errors.New("it is 1MiB at least, or 0")
 				}
-				change(c, func(r *parquet.Retention) { r.Bytes = int64(n) })
+				r := get(c)
+				r.Bytes = int64(n)
+				set(c, r)
 				return err
 			},
-			get: func(c *serveConfig) string { return formatSize(uint64(c.store.retention[t].Bytes)) },
+			get: func(c *serveConfig) string { return formatSize(uint64(get(c).Bytes)) },
 		},
 	}
 }

@@ -62,7 +62,7 @@ func (g *GroupCodec) Append(b []byte, group *store.Group) []byte {
 			continue
 		}
 		b, first = appendKey(b, name, first)
-		b = appendFloat(b, group.Values[i])
+		b = AppendNumber(b, group.Values[i])
 	}
 	if group.At != 0 {
 		b, _ = appendKey(b, "max_open_at", first)
@@ -71,8 +71,9 @@ func (g *GroupCodec) Append(b []byte, group *store.Group) []byte {
 	return append(b, '}')
 }
 
-// appendFloat writes whole numbers without an exponent, as far as they are exact.
-func appendFloat(b []byte, v float64) []byte {
+// AppendNumber appends a number as JSON has it: whole ones without an exponent, as
+// far as they are exact.
+func AppendNumber(b []byte, v float64) []byte {
 	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 		return strconv.AppendInt(b, int64(v), 10)
 	}

@@ -93,16 +93,18 @@ func (c *Counts) Stats() tcp.Stats {
 
 // StoreHealth is store.Status for people and programs.
 type StoreHealth struct {
-	State      string        `json:"state"`
-	Reason     string        `json:"reason,omitempty"`
-	Since      time.Time     `json:"since,omitzero"`
-	Rows       uint64        `json:"rows"`
-	Refused    uint64        `json:"refused"`
-	Unsealed   uint64        `json:"unsealed"`
-	SealErrors uint64        `json:"seal_errors"`
-	Damages    uint64        `json:"damages"`
-	Bytes      int64         `json:"bytes"`
-	Tables     []TableHealth `json:"tables"`
+	State      string    `json:"state"`
+	Reason     string    `json:"reason,omitempty"`
+	Since      time.Time `json:"since,omitzero"`
+	Rows       uint64    `json:"rows"`
+	Refused    uint64    `json:"refused"`
+	Unsealed   uint64    `json:"unsealed"`
+	SealErrors uint64    `json:"seal_errors"`
+	Damages    uint64    `json:"damages"`
+	// Bytes is the size of the tables, Log that of the log before them.
+	Bytes  int64         `json:"bytes"`
+	Log    int64         `json:"log_bytes"`
+	Tables []TableHealth `json:"tables"`
 }
 
 // TableHealth is the size of one table of the store.
@@ -119,7 +121,7 @@ type TableHealth struct {
 func StoreHealthOf(s *store.Status) *StoreHealth {
 	h := &StoreHealth{
 		State: s.State.String(), Reason: s.Reason, Since: s.Since, Rows: s.Rows, Refused: s.Refused,
-		Unsealed: s.Unsealed, SealErrors: s.SealErrors, Damages: s.Damages, Tables: []TableHealth{},
+		Unsealed: s.Unsealed, Log: s.Log, SealErrors: s.SealErrors, Damages: s.Damages, Tables: []TableHealth{},
 	}
 	for _, t := range s.Tables {
 		h.Bytes += t.Bytes

@@ -72,6 +72,9 @@ type Status struct {
 	Replayed uint64
 	// Unsealed is rows that are durable but not in a segment yet.
 	Unsealed uint64
+	// Log is the size of the log that holds them, bytes. Parts of its files may be
+	// sealed already.
+	Log int64
 	// Seals, Compactions and Expired count segments that were written, merged and
 	// dropped for age or size; SealErrors failed attempts.
 	Seals, Compactions, Expired, SealErrors uint64

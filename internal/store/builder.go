@@ -73,7 +73,6 @@ type Builder struct {
 	batch    Batch
 	open     map[tcp.ID]*openConn
 	peaks    peakMeter
-	startSeq uint64
 	// now is the newest time seen; minute the start of the minute that rows were
 	// last taken in.
 	now, minute int64
@@ -105,14 +104,15 @@ func NewBuilder(cfg BuilderConfig) *Builder {
 	return &Builder{cfg: cfg, open: make(map[tcp.ID]*openConn), peaks: newPeakMeter(cfg.Host)}
 }
 
-// Start begins with the first snapshot that shows all connections: what happened
-// before it is not told. baselines are the last rows of connections that were open
+// Start begins with the first snapshot that shows all connections. Events come
+// after it: the caller leaves out those that the snapshot shows already, as a
+// tracker numbers its events and its snapshots apart. baselines are the last rows of connections that were open
 // when observation ended, alive is when that was; 0 is never. A connection that
 // goes on continues from its baseline, so that nothing is counted twice; one that
 // is gone gets its end, at alive and not complete; and the time between becomes a
 // gap. Bytes that moved before ViewTCP first saw a connection are not counted.
 func (b *Builder) Start(s *tcp.Snapshot, baselines []Record, alive int64) {
-	b.startSeq, b.now = s.Seq, s.Time.Wall
+	b.now = s.Time.Wall
 	b.minute = b.now - mod(b.now, Minute)
 	b.peaks.start(b.now)
 	was := make(map[tcp.ID]*Record, len(baselines))
@@ -166,9 +166,6 @@ func (b *Builder) add(c *tcp.Conn, o *openConn, at int64) {
 
 // Event takes one event of the tracker.
 func (b *Builder) Event(ev *tcp.Event) {
-	if ev.Type != tcp.EventGap && ev.Seq <= b.startSeq {
-		return
-	}
 	b.now = max(b.now, ev.Time.Wall)
 	switch ev.Type {
 	case tcp.EventOpened, tcp.EventEstablished, tcp.EventChanged:

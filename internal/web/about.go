@@ -225,7 +225,7 @@ func appendUsage(b []byte, u *UsageSample) []byte {
 		}
 		first = false
 		b = append(api.AppendString(b, v.Name), ':')
-		b = strconv.AppendFloat(b, v.Value, 'g', -1, 64)
+		b = api.AppendNumber(b, v.Value)
 	}
 	return append(b, "}}"...)
 }

@@ -335,6 +335,31 @@ func (usageOf) Usage(_ context.Context, _, _ time.Time, fn func(UsageSample) err
 	return fn(UsageSample{Time: testBegin.UnixNano(), Host: "h", Scope: "process", PID: 4, Process: "p\x1b", Values: []UsageValue{{"cpu_percent", 12.5}, {"rss_bytes", 1 << 40}, {"broken", math.Inf(1)}}})
 }
 
+// TestUsageNumbers checks that whole numbers are written as such.
+func TestUsageNumbers(t *testing.T) {
+	cfg := testConfig(newFakeView(), &fakeStore{})
+	cfg.Usage = usageOf{}
+	status, body := start(t, cfg).get("/api/v1/usage")
+	if want := `"values":{"cpu_percent":12.5,"rss_bytes":1099511627776}`; status != 200 || !strings.Contains(body, want) {
+		t.Errorf("%d %s, want %s", status, body, want)
+	}
+}
+
+// TestStoreSize checks that what lies in the log alone counts as being on disk.
+func TestStoreSize(t *testing.T) {
+	cfg := testConfig(newFakeView(), &fakeStore{})
+	cfg.StoreStatus = func() store.Status {
+		return store.Status{Rows: 9, Unsealed: 9, Log: 3 << 20, Tables: []store.TableStatus{{Table: store.Connections}}}
+	}
+	f := start(t, cfg)
+	if status, body := f.get("/"); status != 200 || !strings.Contains(body, "9 rows of connections, 3.00 MiB on disk") {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := f.get("/api/v1/health"); status != 200 || !strings.Contains(body, `"log_bytes":3145728`) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 // onePacket is a recorder with a short file.
 type onePacket struct{}
 

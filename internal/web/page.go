@@ -168,8 +168,8 @@ func (s *Server) startPage(w *response, r *request) error {
 		d.Store = &storeRow{
 			State: h.Store.State, Reason: text.Clean(h.Store.Reason),
 		}
-		if h.Store.Bytes > 0 {
-			d.Store.Bytes = bytesText(uint64(h.Store.Bytes))
+		if n := h.Store.Bytes + h.Store.Log; n > 0 {
+			d.Store.Bytes = bytesText(uint64(n))
 		}
 		for _, t := range h.Store.Tables {
 			if t.Table == store.Connections.String() {

@@ -21,6 +21,9 @@ type Config struct {
 	CompactRows int
 	// Retention bounds each table; one that is missing is kept for ever.
 	Retention map[store.Table]Retention
+	// Damaged bounds what was set aside because it was damaged; the zero value
+	// keeps it for ever.
+	Damaged Retention
 	// Now is the clock for what is shown and for expiry; nil is the system's.
 	Now func() time.Time
 	// Logger hears of seals, damage and trouble; nil is nobody.
@@ -35,7 +38,7 @@ type Retention struct {
 
 const day = 24 * time.Hour
 
-// DefaultConfig returns the bounds of a host with 27 GB to spare. Dir, Now and
+// DefaultConfig returns the bounds of a host with 28 GB to spare. Dir, Now and
 // Logger are the caller's.
 func DefaultConfig() Config {
 	const gb = 1_000_000_000
@@ -50,5 +53,6 @@ func DefaultConfig() Config {
 			store.Rollups1h:   {90 * day, 1 * gb},
 			store.UsageTable:  {7 * day, 1 * gb},
 		},
+		Damaged: Retention{90 * day, 1 * gb},
 	}
 }

@@ -88,6 +88,7 @@ type agentKey struct {
 type logFile struct {
 	number      uint64
 	first, last uint64 // frames; last < first when it has none
+	size        int64
 }
 
 // A commit is a batch on its way to the disk.

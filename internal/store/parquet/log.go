@@ -126,13 +126,16 @@ func (e *Engine) accept(group []*commit, seq uint64) {
 	}
 	if len(batches) > 0 {
 		e.nextSeq = seq
-		e.logs[len(e.logs)-1].last = seq - 1
+		newest := &e.logs[len(e.logs)-1]
+		newest.last, newest.size = seq-1, e.current.size
 		e.publish(func(v *view) {
 			v.unsealed = append(v.unsealed, batches...)
 			v.rows += rows
 		})
 	}
+	logged := e.logBytes()
 	e.mu.Lock()
+	e.status.Log = logged
 	e.status.Batches += uint64(len(batches))
 	e.status.Rows += rows
 	e.status.Duplicates += duplicates
@@ -237,7 +240,7 @@ func (e *Engine) ensureLog() error {
 		return err
 	}
 	l.size = int64(len(header))
-	e.logs = append(e.logs, logFile{number: number, first: e.nextSeq, last: e.nextSeq - 1})
+	e.logs = append(e.logs, logFile{number: number, first: e.nextSeq, last: e.nextSeq - 1, size: l.size})
 	e.current = l
 	return nil
 }
@@ -269,6 +272,14 @@ func (e *Engine) appendLog(b []byte) error {
 
 // maxGroupFrames is more frames than are ever written together.
 const maxGroupFrames = 1 << 12
+
+// logBytes is the size of all files of the log. It is called with writing held.
+func (e *Engine) logBytes() (n int64) {
+	for i := range e.logs {
+		n += e.logs[i].size
+	}
+	return n
+}
 
 // closeLog ends the file that is written to. It is called with writing held.
 func (e *Engine) closeLog() error {

@@ -80,7 +80,7 @@ func (e *Engine) maintainAll(all bool) error {
 		return store.ErrClosed
 	}
 	// Expiry first: it makes room for the rest.
-	err := e.expire()
+	err := errors.Join(e.expire(), e.expireDamaged())
 	for e.sealDue(all) {
 		more, serr := e.seal()
 		if serr != nil {

@@ -71,7 +71,7 @@ func (e *Engine) recover() error {
 		e.replay(&files[i], v)
 		files[i] = logBytes{} // what is sealed can go
 	}
-	e.status.Replayed = v.rows
+	e.status.Replayed, e.status.Log = v.rows, e.logBytes()
 	e.view.Store(v)
 	// Frames may stand in the log that nobody was told of.
 	e.nextSeq += maxGroupFrames
@@ -256,7 +256,7 @@ func (e *Engine) replay(l *logBytes, v *view) {
 		}
 		return
 	}
-	info := logFile{number: l.number, first: e.nextSeq, last: e.nextSeq - 1}
+	info := logFile{number: l.number, first: e.nextSeq, last: e.nextSeq - 1, size: int64(len(l.data))}
 	good := appendLogHeader(nil, l.first, e.cfg.Now().UnixNano(), l.salt)
 	damaged := l.cuts
 	for i := range l.frames {

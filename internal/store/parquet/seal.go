@@ -81,6 +81,10 @@ func (e *Engine) dropLogs() {
 		keep = append(keep, l)
 	}
 	e.logs = keep
+	logged := e.logBytes()
+	e.mu.Lock()
+	e.status.Log = logged
+	e.mu.Unlock()
 }
 
 // changeManifest writes a changed manifest. When that fails and the old one is
