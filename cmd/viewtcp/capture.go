@@ -198,7 +198,7 @@ func (c *captureFlags) liveConfig(f *filter.Filter) capture.LiveConfig {
 		cfg.Snaplen = recordSnaplen
 	}
 	if c.onlyRecords() {
-		cfg.BlockTimeout = recordBlock
+		cfg.BlockTimeout, cfg.Gather = recordBlock, recordBlock
 	}
 	if c.ringBytes != 0 {
 		cfg.RingBytes = c.ringBytes
@@ -207,7 +207,8 @@ func (c *captureFlags) liveConfig(f *filter.Filter) capture.LiveConfig {
 	return cfg
 }
 
-// recordBlock is the same where packets go to a recording and nowhere else.
+// recordBlock is the same where packets go to a recording and nowhere else, and how
+// long it may leave them in the ring besides.
 const recordBlock = 100 * time.Millisecond
 
 // onlyRecords reports whether nothing needs more than headers.

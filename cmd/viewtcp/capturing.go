@@ -44,9 +44,13 @@ type capturing struct {
 	recorder *recording
 	view     filter.Packet
 	streams  uint32
-	done     bool // no more packets are wanted
-	failed   error
-	counts   captureCounts
+	// now is about the present, nanoseconds since 1970, and fresh for how many
+	// packets it stays.
+	now    int64
+	fresh  int
+	done   bool // no more packets are wanted
+	failed error
+	counts captureCounts
 	// byID finds the connections whose last values are waited for.
 	byID map[tcp.ID]*joined
 	host string
@@ -138,6 +142,9 @@ func (p *capturing) readAll(ctx context.Context) error {
 	every := tickEvery
 	if p.light {
 		every *= 5 // nobody waits for output
+		if p.c.noProcess && len(p.spaces) == 1 {
+			every *= 5 // nor do packets wait for anything
+		}
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -174,6 +181,7 @@ func (p *capturing) read(s *space) error {
 	for {
 		err := s.live.Next(&s.frame)
 		switch {
+		case err == nil: // before all that would have to be allocated to ask
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.As(err, new(*capture.InterfaceGoneError)):
@@ -212,6 +220,7 @@ func (p *capturing) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now().UnixNano()
+	p.now, p.fresh = now, freshPackets
 	p.release(now)
 	for _, s := range p.spaces {
 		if s.analyzer != nil {

@@ -171,14 +171,16 @@ func (p *capturing) openRecorder() error {
 
 // record adds a packet to the recording. p.mu is held.
 func (p *capturing) record(s *space, f *capture.Frame, t *capture.Segment, j *joined) {
-	own := *f
-	own.Interface += s.base
-	if c := p.c.comments; c != commentsNone && (j.recorded == 0 || c == commentsAll && f.Time-j.recorded >= int64(retellEvery)) {
-		if own.Comment = j.comment(j.side(&t.Tuple)); own.Comment != "" {
+	c := p.c.comments
+	if c != commentsNone && !p.c.noProcess && (j.recorded == 0 || c == commentsAll && f.Time-j.recorded >= int64(retellEvery)) {
+		if f.Comment = j.comment(j.side(&t.Tuple)); f.Comment != "" {
 			j.recorded = f.Time
 		}
 	}
-	p.recorder.Add(&own, t)
+	// The recorder knows the interfaces of all namespaces.
+	f.Interface += s.base
+	p.recorder.Add(f, t)
+	f.Interface, f.Comment = f.Interface-s.base, ""
 }
 
 // tick tells the recorder the time and the user of trouble. p.mu is held.

@@ -25,6 +25,7 @@ type space struct {
 	analyzer *analysis.Analyzer
 	joined   map[uint32]*joined
 	light    lightConns // instead of the two, where nothing is analysed
+	any      joined     // instead of all, where nothing is asked of connections
 	last     *joined
 	names    map[uint32]string // of interfaces, by their index
 	own      map[tcp.Addr]bool // addresses of the interfaces
@@ -102,6 +103,7 @@ func (p *capturing) analyze(s *space) {
 	if !p.light {
 		s.analyzer = analysis.New(cfg)
 	}
+	s.any = joined{space: s, settled: true}
 }
 
 // loopback reports whether the frame at hand came by an interface that leads back

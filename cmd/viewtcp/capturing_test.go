@@ -376,3 +376,27 @@ func TestLightConnsEnded(t *testing.T) {
 		t.Error("forgotten for the end of the connection before it")
 	}
 }
+
+// TestPresent holds the time that packets are looked at to what is promised of it:
+// not before any of them was captured, and read again before long.
+func TestPresent(t *testing.T) {
+	var p capturing
+	begin := time.Now().UnixNano()
+	now := p.present(begin - int64(time.Second))
+	if now < begin {
+		t.Errorf("the present is %d ns before the test", begin-now)
+	}
+	for i := range freshPackets {
+		if got := p.present(begin); got != now {
+			t.Fatalf("packet %d is looked at %d ns later, without need", i, got-now)
+		}
+	}
+	p.now = 0
+	if got := p.present(-1); got < now {
+		t.Errorf("after %d packets the time was not read again", freshPackets+1)
+	}
+	p.now = begin - 1 // as after a pause
+	if got := p.present(begin); got < begin {
+		t.Error("a packet is looked at before it was captured")
+	}
+}

@@ -68,8 +68,9 @@ type openSegment struct {
 }
 
 // recordFlush is how much is written at a time: in large pieces the file system
-// has the least to do.
-const recordFlush = 512 << 10
+// has the least to do, and so has the runtime, which looks after each system call
+// that takes long.
+const recordFlush = 2 << 20
 
 // begin makes a new segment. r.mu is held, and none is open.
 func (r *Recorder) begin(at int64) error {
