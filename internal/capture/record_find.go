@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -71,16 +72,7 @@ func OpenRecording(dir string) (*Recording, error) {
 		}
 		rec.segments = append(rec.segments, s)
 	}
-	slices.SortFunc(rec.segments, func(a, b RecordedSegment) int {
-		switch {
-		case a.number < b.number:
-			return -1
-		case a.number > b.number:
-			return 1
-		default:
-			return 0
-		}
-	})
+	slices.SortFunc(rec.segments, func(a, b RecordedSegment) int { return cmp.Compare(a.number, b.number) })
 	if err := errors.Join(errs...); err != nil {
 		return rec, fmt.Errorf("opening recorded packets: %w", err)
 	}
@@ -379,16 +371,7 @@ func (f *Found) load() error {
 			f.pending = append(f.pending, foundPacket{time: t, offset: at, segment: n})
 		}
 	}
-	slices.SortStableFunc(f.pending, func(a, b foundPacket) int {
-		switch {
-		case a.time < b.time:
-			return -1
-		case a.time > b.time:
-			return 1
-		default:
-			return 0
-		}
-	})
+	slices.SortStableFunc(f.pending, func(a, b foundPacket) int { return cmp.Compare(a.time, b.time) })
 	// Files that nothing waits for are done with.
 	least := n
 	for _, p := range f.pending {

@@ -1,12 +1,14 @@
 package capture
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // maxTorn is how much may stand behind the last whole block without being kept:
@@ -61,14 +63,7 @@ func repairDir(dir string) (found foundSegments, err error) {
 		}
 	}
 	slices.SortFunc(segments, func(a, b segment) int {
-		switch {
-		case a.number != b.number && a.number < b.number, a.number == b.number && a.base < b.base:
-			return -1
-		case a == b:
-			return 0
-		default:
-			return 1
-		}
+		return cmp.Or(cmp.Compare(a.number, b.number), strings.Compare(a.base, b.base))
 	})
 	segments = slices.Compact(segments)
 	for name := range have {

@@ -250,18 +250,24 @@ func TestRepairLaterVersion(t *testing.T) {
 	}
 }
 
-func TestIndexBroken(t *testing.T) {
+// testIndex is an index of nine packets of three connections.
+func testIndex(tb testing.TB) []byte {
+	tb.Helper()
 	var b indexBuilder
 	k := talk{conns: 3}
 	for i := range 9 {
-		_, s, _ := k.next(t)
+		_, s, _ := k.next(tb)
 		key, _ := keyOf(&s.Tuple)
 		if i < 3 {
 			b.add(&key)
 		}
 		b.packet(uint32(i%3), int64(100+i*64)/4*4, int64(i))
 	}
-	good := b.encode(indexMeta{size: 4096})
+	return b.encode(indexMeta{size: 4096})
+}
+
+func TestIndexBroken(t *testing.T) {
+	good := testIndex(t)
 	if x, err := parseIndex(good); err != nil || x.count() != 3 || x.packets() != 9 || x.first != 0 || x.last != 8 {
 		t.Fatal(x, err)
 	}
@@ -283,17 +289,7 @@ func TestIndexBroken(t *testing.T) {
 }
 
 func FuzzIndex(f *testing.F) {
-	var b indexBuilder
-	k := talk{conns: 3}
-	for i := range 9 {
-		_, s, _ := k.next(f)
-		key, _ := keyOf(&s.Tuple)
-		if i < 3 {
-			b.add(&key)
-		}
-		b.packet(uint32(i%3), int64(100+i*64)/4*4, int64(i))
-	}
-	f.Add(b.encode(indexMeta{size: 4096}), false)
+	f.Add(testIndex(f), false)
 	f.Add(new(indexBuilder).encode(indexMeta{}), true)
 	f.Fuzz(func(t *testing.T, data []byte, fix bool) {
 		if fix && len(data) >= indexCRC { // most mutations end at the checksum otherwise

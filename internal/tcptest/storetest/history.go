@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -20,16 +21,7 @@ func History(seed uint64, n int, begin time.Time, length time.Duration) []store.
 	for i := range n {
 		out = append(out, h.conn(tcp.ID(h.rng.Uint64()|1), i)...)
 	}
-	slices.SortStableFunc(out, func(a, b store.Record) int {
-		switch {
-		case a.Time < b.Time:
-			return -1
-		case a.Time > b.Time:
-			return 1
-		default:
-			return 0
-		}
-	})
+	slices.SortStableFunc(out, func(a, b store.Record) int { return cmp.Compare(a.Time, b.Time) })
 	return out
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -118,10 +119,7 @@ func (s *simulation) step(d time.Duration) (events []tcp.Event) {
 		s.live, s.ends = slices.Delete(s.live, i, i+1), slices.Delete(s.ends, i, i+1)
 	}
 	slices.SortStableFunc(events, func(a, b tcp.Event) int {
-		if a.Time.Wall < b.Time.Wall || a.Time.Wall == b.Time.Wall && a.Type < b.Type {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.Time.Wall, b.Time.Wall), cmp.Compare(a.Type, b.Type))
 	})
 	for i := range events {
 		s.seq++
