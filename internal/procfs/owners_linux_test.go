@@ -36,26 +36,32 @@ func roleShare() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	pid, err := startHolder(os.NewFile(uintptr(fd), "listener"))
+	return shared{Child: pid, Inode: ino}, err
+}
+
+// startHolder starts a child that holds a socket, and returns once it does. It
+// ends with this process's standard input, which it shares.
+func startHolder(socket *os.File) (pid int32, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	// The child ends with this process's standard input, which it shares.
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), roleEnv+"=hold")
 	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
-	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(fd), "listener")}
+	cmd.ExtraFiles = []*os.File{socket}
 	ready, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return 0, err
 	}
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		return nil, err
+		return 0, err
 	}
-	return shared{Child: int32(cmd.Process.Pid), Inode: ino}, nil
+	return int32(cmd.Process.Pid), nil
 }
 
 func resolve(tb testing.TB, w *Owners, inodes ...uint32) map[uint32]tcp.Owner {

@@ -46,25 +46,11 @@ func roleLook() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	exe, err := os.Executable()
-	if err != nil {
+	listener := os.NewFile(uintptr(foreign), "listener")
+	if _, err := startHolder(listener); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), roleEnv+"=hold")
-	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
-	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(foreign), "listener")}
-	ready, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		return nil, err
-	}
-	_ = cmd.ExtraFiles[0].Close()
+	_ = listener.Close()
 
 	if err := syscall.Setgroups(nil); err != nil {
 		return nil, err

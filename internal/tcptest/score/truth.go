@@ -169,62 +169,65 @@ func loadKernel(dir string) (map[string]map[uint64]kernelPacket, error) {
 
 // readTable calls row for each line of a compressed CSV file with a head.
 func readTable(path string, row func(get func(string) string) error) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	r := csv.NewReader(z)
-	r.ReuseRecord = true
-	head, err := r.Read()
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	columns := map[string]int{}
-	for i, name := range head {
-		columns[name] = i
-	}
-	for {
-		record, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+	return readCompressed(path, func(text io.Reader) error {
+		r := csv.NewReader(text)
+		r.ReuseRecord = true
+		head, err := r.Read()
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", path, err)
+			return err
 		}
-		get := func(name string) string {
-			if i, ok := columns[name]; ok {
-				return record[i]
+		columns := map[string]int{}
+		for i, name := range head {
+			columns[name] = i
+		}
+		for {
+			record, err := r.Read()
+			if errors.Is(err, io.EOF) {
+				return nil
 			}
-			return ""
+			if err != nil {
+				return err
+			}
+			get := func(name string) string {
+				if i, ok := columns[name]; ok {
+					return record[i]
+				}
+				return ""
+			}
+			if err := row(get); err != nil {
+				return err
+			}
 		}
-		if err := row(get); err != nil {
-			return fmt.Errorf("reading %s: %w", path, err)
-		}
-	}
+	})
 }
 
 // readLines calls line for each line of a compressed text file.
 func readLines(path string, line func([]byte) error) error {
+	return readCompressed(path, func(text io.Reader) error {
+		s := bufio.NewScanner(text)
+		s.Buffer(nil, 1<<24)
+		for s.Scan() {
+			if err := line(s.Bytes()); err != nil {
+				return err
+			}
+		}
+		return s.Err()
+	})
+}
+
+// readCompressed hands the content of a compressed file to read.
+func readCompressed(path string, read func(io.Reader) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)
+	if err == nil {
+		err = read(z)
+	}
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
-	s := bufio.NewScanner(z)
-	s.Buffer(nil, 1<<24)
-	for s.Scan() {
-		if err := line(s.Bytes()); err != nil {
-			return fmt.Errorf("reading %s: %w", path, err)
-		}
-	}
-	return s.Err()
+	return nil
 }
