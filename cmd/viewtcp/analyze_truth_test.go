@@ -15,16 +15,14 @@ import (
 	"testing"
 
 	"github.com/viewtcp/viewtcp/internal/capture"
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // TestExportTruth writes out single streams of real captures: they must be the
 // frames that Wireshark counts to them, unchanged. VIEWTCP_CAPTURES names the
 // directory of captures with the truth about them.
 func TestExportTruth(t *testing.T) {
-	dir := os.Getenv("VIEWTCP_CAPTURES")
-	if dir == "" {
-		t.Skip("VIEWTCP_CAPTURES is not set")
-	}
+	dir := need.Captures(t)
 	streams := truthStreams(t, dir)
 	files, compared := 0, 0
 	for _, file := range slices.Sorted(maps.Keys(streams)) {

@@ -3,7 +3,6 @@ package analysis_test
 import (
 	"bytes"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -18,10 +17,7 @@ import (
 // TestNamesOfCaptures compares the names of each stream of external captures
 // with the first that tshark finds in it.
 func TestNamesOfCaptures(t *testing.T) {
-	dir := os.Getenv("VIEWTCP_CAPTURES")
-	if dir == "" {
-		t.Skip("VIEWTCP_CAPTURES names no directory of captures")
-	}
+	dir := need.Captures(t)
 	need.Programs(t, "tshark")
 	equal, missing, extra, different := 0, 0, 0, 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -16,18 +16,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-// captures is the directory of external captures with their truth, which stays
-// out of the repository.
-func captures(tb testing.TB) string {
-	tb.Helper()
-	dir := os.Getenv("VIEWTCP_CAPTURES")
-	if dir == "" {
-		tb.Skip("VIEWTCP_CAPTURES names no directory of captures")
-	}
-	return dir
-}
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
+)
 
 // truthPacket is one line of truth/packets.
 type truthPacket struct {
@@ -78,7 +69,7 @@ func readTruth(t *testing.T, dir, file string) []truthPacket {
 // TestTruth compares each TCP packet of the external captures with what tshark
 // found in it.
 func TestTruth(t *testing.T) {
-	dir := captures(t)
+	dir := need.Captures(t)
 	index, err := os.ReadFile(filepath.Join(dir, "truth", "files.csv"))
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +159,7 @@ func TestTruth(t *testing.T) {
 // TestCapturesBroken cuts every external capture at every 1/64 of its length,
 // and changes 2 % of its bytes, from 20 seeds.
 func TestCapturesBroken(t *testing.T) {
-	dir := captures(t)
+	dir := need.Captures(t)
 	if testing.Short() {
 		t.Skip("long")
 	}
@@ -230,7 +221,7 @@ func TestCapturesBroken(t *testing.T) {
 
 // TestCapturesWritten writes every external capture and reads it again.
 func TestCapturesWritten(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(captures(t), "*", "*"))
+	files, err := filepath.Glob(filepath.Join(need.Captures(t), "*", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,17 @@ func Programs(tb testing.TB, names ...string) {
 	}
 }
 
+// Captures returns the directory of captures that VIEWTCP_CAPTURES names, and skips
+// the test without it, on CI too: they and their truth stay out of the repository.
+func Captures(tb testing.TB) string {
+	tb.Helper()
+	dir := os.Getenv("VIEWTCP_CAPTURES")
+	if dir == "" {
+		tb.Skip("VIEWTCP_CAPTURES names no directory of captures")
+	}
+	return dir
+}
+
 // CI reports whether the environment says that this is continuous integration.
 func CI() bool {
 	v := os.Getenv("CI")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,10 +15,7 @@ import (
 // are not part of the repository. The floors are the targets of the project, or
 // just below what was reached where that is better.
 func TestScore(t *testing.T) {
-	dir := os.Getenv("VIEWTCP_CAPTURES")
-	if dir == "" {
-		t.Skip("VIEWTCP_CAPTURES names no directory of captures")
-	}
+	dir := need.Captures(t)
 	r, err := score(t.Context(), dir, analysis.DefaultConfig())
 	need.That(t, !errors.Is(err, errNoTruth), "truth/files.csv beside the captures")
 	if err != nil {
