@@ -19,26 +19,19 @@ type gauges struct {
 	conn  []bool
 	cells [][]*gaugeCell // by field and cell
 	multi []reading
-	// sorted is how many of multi are in order, each connection once.
+	// sorted is how many of multi are of connections that are in it once.
 	sorted int
 	size   int64 // of a reading
 	values []gaugeValue
+	// ends is what lets readings go before all rows were read, if memory asks for
+	// it.
+	ends *progress
 }
 
 // A gaugeCell is the values of a field in a cell.
 type gaugeCell struct {
 	n, min, max, high, low uint64 // high and low are the sum
 	kept                   valueBag
-}
-
-// A reading is a row of a connection that has several. Its values are at place; while
-// its chunk is read, that is the row.
-type reading struct {
-	id     tcp.ID
-	group  uint32
-	bucket uint32
-	time   int64
-	place  uint32
 }
 
 type gaugeValue struct {
@@ -68,7 +61,7 @@ func newGauges(x *aggregation) *gauges {
 		g.keeps[at] = g.keeps[at] || agg.Func == store.Percentile
 	}
 	g.conn = columnsOfFields(append([]*tcp.Field{}, g.fields...), nil)
-	g.size = 2 * (32 + 16*int64(len(g.fields))) // twice, while they are put in order
+	g.size = 2 * (40 + 16*int64(len(g.fields))) // twice, while they are put in order
 	return g
 }
 
@@ -95,6 +88,10 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 	if err != nil {
 		return nil, err
 	}
+	start, err := g.starts(p)
+	if err != nil {
+		return nil, err
+	}
 	var newest newestReadings
 	single := make([]uint32, 0, len(p.sel)) // places in sel
 	for i, row := range p.sel {
@@ -103,7 +100,7 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 		case c == noCode:
 		case multi(row):
 			id := p.cells[c]
-			newest.add(reading{ids(row), p.gids[id.group], id.bucket, int64(p.times[row]), row})
+			newest.add(reading{ids(row), p.gids[id.group], id.bucket, row, int64(p.times[row]), start(row)})
 		default:
 			single = append(single, uint32(i))
 		}
@@ -147,7 +144,7 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 				}
 			}
 		}
-		if err := x.mem.take(g.size * int64(len(readings))); err != nil {
+		if err := g.room(x, len(readings)); err != nil {
 			return err
 		}
 		first := uint32(len(g.values) / max(len(g.fields), 1))
@@ -156,9 +153,7 @@ func (g *gauges) chunk(x *aggregation, p *picked, multi func(uint32) bool) (func
 		}
 		g.multi, g.values = append(g.multi, readings...), append(g.values, values...)
 		if len(g.multi) > 2*g.sorted+1<<18 {
-			before := len(g.multi)
-			g.compact()
-			x.mem.left.Add(g.size * int64(before-len(g.multi)))
+			return g.compact(x)
 		}
 		return nil
 	}, nil
@@ -174,90 +169,6 @@ func reserveBags(cells []gaugeCell, cell, places []uint32) {
 	for i, n := range sizes {
 		cells[i].kept.small, room = room[:0:n], room[n:]
 	}
-}
-
-// newestReadings keeps the newest reading of each connection in a group and bucket.
-type newestReadings struct {
-	all []reading
-	// slots are places in all, and one, by a hash of the id.
-	slots []uint32
-}
-
-func (n *newestReadings) add(r reading) {
-	if 2*len(n.all) >= len(n.slots) {
-		n.grow()
-	}
-	for at := n.slot(r.id); ; at++ {
-		at &= uint64(len(n.slots) - 1)
-		if n.slots[at] == 0 {
-			n.all = append(n.all, r)
-			n.slots[at] = uint32(len(n.all))
-			return
-		}
-		if o := &n.all[n.slots[at]-1]; o.id == r.id && o.group == r.group && o.bucket == r.bucket {
-			if r.time > o.time {
-				*o = r
-			}
-			return
-		}
-	}
-}
-
-// slot is where to begin to look for an id.
-func (n *newestReadings) slot(id tcp.ID) uint64 {
-	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
-	return uint64(id) * golden >> 20
-}
-
-func (n *newestReadings) grow() {
-	n.slots = make([]uint32, max(4*len(n.all), 1<<10))
-	for i := range n.all {
-		at := n.slot(n.all[i].id) & uint64(len(n.slots)-1)
-		for n.slots[at] != 0 {
-			at = (at + 1) & uint64(len(n.slots)-1)
-		}
-		n.slots[at] = uint32(i + 1)
-	}
-}
-
-// readingParts is how many parts readings are looked at in, so that each fits the
-// processor's cache.
-const readingParts = 256
-
-// compact keeps the newest reading of each connection in a bucket.
-func (g *gauges) compact() {
-	var ends [readingParts + 1]int
-	part := func(r *reading) uint64 { return uint64(r.id) * 0x9e3779b97f4a7c15 >> 56 }
-	for i := range g.multi {
-		ends[part(&g.multi[i])+1]++
-	}
-	for i := range readingParts {
-		ends[i+1] += ends[i]
-	}
-	next := ends
-	parted := make([]reading, len(g.multi))
-	for i := range g.multi {
-		at := &next[part(&g.multi[i])]
-		parted[*at] = g.multi[i]
-		*at++
-	}
-	kept := g.multi[:0]
-	var newest newestReadings
-	for i := range readingParts {
-		newest.all = newest.all[:0]
-		clear(newest.slots)
-		for _, r := range parted[ends[i]:ends[i+1]] {
-			newest.add(r)
-		}
-		kept = append(kept, newest.all...)
-	}
-	values := make([]gaugeValue, 0, len(kept)*len(g.fields))
-	for i := range kept {
-		at := int(kept[i].place) * len(g.fields)
-		kept[i].place = uint32(i)
-		values = append(values, g.values[at:at+len(g.fields)]...)
-	}
-	g.multi, g.values, g.sorted = kept, values, len(kept)
 }
 
 // cell finds the values of a field in a cell.
@@ -279,24 +190,12 @@ func (g *gauges) cell(x *aggregation, f int, id cellID) (*gaugeCell, error) {
 }
 
 func (g *gauges) finish(x *aggregation) error {
-	g.compact()
+	if err := g.compact(x); err != nil {
+		return err
+	}
 	for i := range g.multi {
-		r := &g.multi[i]
-		for f := range g.fields {
-			v := g.values[int(r.place)*len(g.fields)+f]
-			if !v.known {
-				continue
-			}
-			c, err := g.cell(x, f, cellID{r.group, r.bucket})
-			if err != nil {
-				return err
-			}
-			if g.keeps[f] {
-				if err := x.mem.take(4); err != nil {
-					return err
-				}
-			}
-			c.add(v.v, g.keeps[f])
+		if err := g.count(x, &g.multi[i]); err != nil {
+			return err
 		}
 	}
 	return nil

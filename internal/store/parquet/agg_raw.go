@@ -59,10 +59,19 @@ func (m *moment) raw(ctx context.Context, x *aggregation, s span, parts rawParts
 			chunks = slices.Insert(chunks, 0, chunk{blocks: []block{*tails}, tails: true})
 		}
 	}
-	var done func(int)
 	if r.sweeps {
 		x.sweep = newSweeper(x, s, chunks)
-		done = x.sweep.done
+	}
+	if x.gauges != nil {
+		x.gauges.prepare(x, chunks)
+	}
+	done := func(i int) {
+		if r.sweeps {
+			x.sweep.done(i)
+		}
+		if x.gauges != nil {
+			x.gauges.done(x, i)
+		}
 	}
 	if err := m.eachChunk(ctx, store.Connections, chunks, s, x.a, r.chunk, done); err != nil {
 		return err

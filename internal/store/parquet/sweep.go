@@ -38,7 +38,13 @@ type sweepDay struct {
 	// open counts those that were open at the day's end.
 	starts, ends []sweepEdge
 	open         map[uint32]int64
+	held         int64 // bytes of memory, given back when it is swept
 }
+
+const (
+	edgeBytes = 24 // of a sweepEdge, in a list that grows
+	partBytes = 16 // of a connection of a sweepPart
+)
 
 type sweepEdge struct {
 	group uint32
@@ -108,7 +114,11 @@ func (w *sweeper) add(i int, p *picked) error {
 		}
 		crossings = append(crossings, crossing{p.gids[p.local[j]], from, to})
 	}
-	if err := w.x.mem.take(48 * int64(len(crossings))); err != nil {
+	held := int64(0)
+	if day != math.MaxInt64 {
+		held = partBytes * int64(len(p.sel)-len(crossings))
+	}
+	if err := w.x.mem.take(held + 2*edgeBytes*int64(len(crossings))); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -116,16 +126,19 @@ func (w *sweeper) add(i int, p *picked) error {
 	if day != math.MaxInt64 {
 		d := w.day(day)
 		d.parts = append(d.parts, part)
+		d.held += held
 	}
 	for _, c := range crossings {
 		first, last := dayNumber(c.from), dayNumber(c.to)
 		d := w.day(first)
 		d.starts = append(d.starts, sweepEdge{c.group, uint64(c.from - first*dayNanos)})
+		d.held += edgeBytes
 		for n := first; n < last; n++ {
 			w.day(n).open[c.group]++
 		}
 		d = w.day(last)
 		d.ends = append(d.ends, sweepEdge{c.group, uint64(c.to - last*dayNanos)})
+		d.held += edgeBytes
 	}
 	return nil
 }
@@ -166,6 +179,7 @@ func (w *sweeper) done(i int) {
 			w.err = err
 			w.mu.Unlock()
 		}
+		w.x.mem.left.Add(d.held)
 	}
 }
 
