@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -81,12 +80,7 @@ func (c *common) viewOptions(e env) client.ViewOptions {
 // watchDaemon prints the events that a daemon tells of.
 func watchDaemon(ctx context.Context, e env, c *watchFlags, d *client.Client, f *filter.Filter, w *eventWriter) error {
 	interrupted := ctx
-	var stop context.CancelFunc
-	if c.lasts > 0 {
-		ctx, stop = context.WithTimeout(ctx, c.lasts)
-	} else {
-		ctx, stop = context.WithCancel(ctx)
-	}
+	ctx, stop := c.limited(ctx)
 	defer stop()
 	h, err := d.Health(ctx)
 	if err != nil {
@@ -112,15 +106,7 @@ func watchDaemon(ctx context.Context, e env, c *watchFlags, d *client.Client, f 
 	if c.verbose {
 		e.warn(fmt.Sprintf("%d events printed", w.printed))
 	}
-	switch {
-	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
-		return err
-	case interrupted.Err() != nil:
-		return exitError{exitInterrupted}
-	case c.failEmpty && w.printed == 0:
-		return exitError{exitEmpty}
-	}
-	return nil
+	return c.outcome(interrupted, err, w.printed)
 }
 
 // topDaemon shows what a daemon sees, live.

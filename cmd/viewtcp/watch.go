@@ -89,12 +89,7 @@ func watch(ctx context.Context, e env, c *watchFlags, args []string) error {
 		return watchDaemon(ctx, e, c, d, f, w)
 	}
 	interrupted := ctx
-	var stop context.CancelFunc
-	if c.lasts > 0 {
-		ctx, stop = context.WithTimeout(ctx, c.lasts)
-	} else {
-		ctx, stop = context.WithCancel(ctx)
-	}
+	ctx, stop := c.limited(ctx)
 	defer stop()
 
 	l := newLook(e, &c.common)
@@ -131,14 +126,29 @@ func watch(ctx context.Context, e env, c *watchFlags, args []string) error {
 		s := l.tracker.Snapshot().Stats
 		e.warn(fmt.Sprintf("%d opened, %d closed, %d vanished, %d closes dropped and counted", s.Opened, s.Closed, s.Vanished, s.Lost.Closes))
 	}
-	switch {
-	case perr != nil:
+	if perr != nil {
 		return perr
+	}
+	return c.outcome(interrupted, err, w.printed)
+}
+
+// limited is a context that ends after --for, if that was given.
+func (c *watchFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.lasts > 0 {
+		return context.WithTimeout(ctx, c.lasts)
+	}
+	return context.WithCancel(ctx)
+}
+
+// outcome is what watching ends with: err, unless that says only that it was to
+// end; interrupted is the context that a signal ends.
+func (c *watchFlags) outcome(interrupted context.Context, err error, printed int) error {
+	switch {
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return err
 	case interrupted.Err() != nil:
 		return exitError{exitInterrupted}
-	case c.failEmpty && w.printed == 0:
+	case c.failEmpty && printed == 0:
 		return exitError{exitEmpty}
 	}
 	return nil
