@@ -1,21 +1,16 @@
 package main
 
 import (
-	"io"
-
 	"github.com/viewtcp/viewtcp/internal/output"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
 // endedConns prints connections as they end.
 type endedConns struct {
-	c       *common
-	out     io.Writer
+	p       *printer
 	match   func(*tcp.Conn) bool
 	dns     *resolver
-	json    *output.JSON
-	csv     *output.CSV
-	line    *output.EventLine
+	line    *output.EventLine // nil prints by p
 	buf     []byte
 	printed int
 }
@@ -35,7 +30,7 @@ func connectionColumns() []output.Column {
 }
 
 func newEndedConns(e env, c *common, match func(*tcp.Conn) bool) (*endedConns, error) {
-	w := &endedConns{c: c, out: e.stdout, match: match, dns: newResolver(c)}
+	w := &endedConns{p: &printer{c: c, out: e.stdout}, match: match, dns: newResolver(c)}
 	switch c.format {
 	case formatTable, formatWide:
 		usual := connectionColumns()
@@ -52,22 +47,10 @@ func newEndedConns(e env, c *common, match func(*tcp.Conn) bool) (*endedConns, e
 		}
 		return w, nil
 	}
-	fields, err := c.fields()
-	if err != nil {
+	if err := w.p.encode(); err != nil {
 		return nil, err
 	}
-	switch c.format {
-	case formatCSV:
-		w.csv = output.NewCSV(fields)
-		if !c.noHeader {
-			w.buf = w.csv.AppendHeader(w.buf)
-		}
-	case formatJSON:
-		w.buf = append(w.buf, '[')
-		w.json = output.NewJSON(fields)
-	default:
-		w.json = output.NewJSON(fields)
-	}
+	w.buf = w.p.appendHead(w.buf)
 	return w, nil
 }
 
@@ -76,22 +59,14 @@ func (w *endedConns) add(c *tcp.Conn) {
 		return
 	}
 	c = w.dns.name(c)
-	switch {
-	case w.line != nil:
+	if w.line != nil {
 		e := tcp.Event{Time: c.Closed, Type: tcp.EventClosed, Conn: c}
 		if c.Closed.IsZero() {
 			e.Time, e.Type = c.Updated, tcp.EventChanged
 		}
 		w.buf = w.line.Append(w.buf, &e)
-	case w.csv != nil:
-		w.buf = w.csv.AppendConn(w.buf, c)
-	case w.c.format == formatJSON:
-		if w.printed > 0 {
-			w.buf = append(w.buf, ',')
-		}
-		w.buf = w.json.AppendConn(append(w.buf, '\n'), c)
-	default:
-		w.buf = append(w.json.AppendConn(w.buf, c), '\n')
+	} else {
+		w.buf = w.p.appendConn(w.buf, c, w.printed)
 	}
 	w.printed++
 }
@@ -100,7 +75,7 @@ func (w *endedConns) flush() error {
 	if len(w.buf) == 0 {
 		return nil
 	}
-	_, err := w.out.Write(w.buf)
+	_, err := w.p.out.Write(w.buf)
 	w.buf = w.buf[:0]
 	return err
 }
@@ -108,11 +83,6 @@ func (w *endedConns) flush() error {
 // end finishes the list.
 func (w *endedConns) end() error {
 	w.dns.close()
-	if w.c.format == formatJSON {
-		if w.printed > 0 {
-			w.buf = append(w.buf, '\n')
-		}
-		w.buf = append(w.buf, "]\n"...)
-	}
+	w.buf = w.p.appendEnd(w.buf, w.printed)
 	return w.flush()
 }

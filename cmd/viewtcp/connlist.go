@@ -74,7 +74,7 @@ func newConnList(o *analyzed) (*connList, error) {
 		}
 	}
 	if !l.keep {
-		l.begin()
+		l.buf = p.appendHead(l.buf)
 	}
 	return l, nil
 }
@@ -92,32 +92,7 @@ func (l *connList) add(c *analysis.Conn, row *tcp.Conn) {
 	if l.o.a.limit > 0 && l.printed >= l.o.a.limit {
 		return
 	}
-	l.append(row)
-}
-
-func (l *connList) begin() {
-	switch l.o.a.format {
-	case formatJSON:
-		l.buf = append(l.buf, '[')
-	case formatCSV:
-		if !l.o.a.noHeader {
-			l.buf = l.p.csv.AppendHeader(l.buf)
-		}
-	}
-}
-
-func (l *connList) append(row *tcp.Conn) {
-	switch l.o.a.format {
-	case formatCSV:
-		l.buf = l.p.csv.AppendConn(l.buf, row)
-	case formatJSON:
-		if l.printed > 0 {
-			l.buf = append(l.buf, ',')
-		}
-		l.buf = l.p.json.AppendConn(append(l.buf, '\n'), row)
-	default:
-		l.buf = append(l.p.json.AppendConn(l.buf, row), '\n')
-	}
+	l.buf = l.p.appendConn(l.buf, row, l.printed)
 	l.printed++
 	if len(l.buf) >= flushAt {
 		l.flush()
@@ -134,12 +109,7 @@ func (l *connList) flush() {
 // finish prints what was kept, and the end of the list.
 func (l *connList) finish() error {
 	if !l.keep {
-		if l.o.a.format == formatJSON {
-			if l.printed > 0 {
-				l.buf = append(l.buf, '\n')
-			}
-			l.buf = append(l.buf, "]\n"...)
-		}
+		l.buf = l.p.appendEnd(l.buf, l.printed)
 		l.flush()
 		return l.err
 	}

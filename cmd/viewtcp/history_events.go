@@ -138,10 +138,7 @@ func (l *rowList[T]) write(row *T) error {
 	case formatCSV:
 		l.buf = appendCSVRow(l.buf, l.cols, row)
 	case formatJSON:
-		if l.n > 1 {
-			l.buf = append(l.buf, ',')
-		}
-		l.buf = api.AppendColumns(append(l.buf, '\n'), l.cols, row)
+		l.buf = api.AppendColumns(appendElement(l.buf, l.n-1), l.cols, row)
 	default:
 		l.buf = append(api.AppendColumns(l.buf, l.cols, row), '\n')
 	}
@@ -176,10 +173,7 @@ func (l *rowList[T]) finish() error {
 		}
 	}
 	if c.format == formatJSON {
-		if l.n > 0 {
-			l.buf = append(l.buf, '\n')
-		}
-		l.buf = append(l.buf, "]\n"...)
+		l.buf = appendArrayEnd(l.buf, l.n)
 	}
 	_, err := l.x.e.stdout.Write(l.buf)
 	return err

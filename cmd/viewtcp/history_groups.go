@@ -285,10 +285,7 @@ func (l *groupList) finish(a *store.Answer) error {
 		}
 	}
 	if c.format == formatJSON {
-		if l.n > 0 {
-			l.buf = append(l.buf, '\n')
-		}
-		l.buf = append(l.buf, "]\n"...)
+		l.buf = appendArrayEnd(l.buf, l.n)
 	}
 	_, err := l.x.e.stdout.Write(l.buf)
 	return err
@@ -388,10 +385,7 @@ func (l *groupList) write(g, before *store.Group) error {
 	case formatCSV:
 		l.buf = l.appendCSV(l.buf, g, before)
 	case formatJSON:
-		if l.n > 1 {
-			l.buf = append(l.buf, ',')
-		}
-		l.buf = l.appendJSON(append(l.buf, '\n'), g, before)
+		l.buf = l.appendJSON(appendElement(l.buf, l.n-1), g, before)
 	default:
 		l.buf = append(l.appendJSON(l.buf, g, before), '\n')
 	}

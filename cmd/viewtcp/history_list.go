@@ -97,7 +97,9 @@ func (x *question) connectionsView() (func(context.Context) error, error) {
 	}
 	return func(ctx context.Context) error {
 		l := &storedList{x: x, p: p}
-		l.begin()
+		if !l.keeps() {
+			l.buf = p.appendHead(l.buf)
+		}
 		a, err := x.ask.Connections(ctx, &x.q, l.add)
 		if err != nil {
 			return err
@@ -135,16 +137,6 @@ type storedList struct {
 // keeps reports whether rows must be kept until all are known.
 func (l *storedList) keeps() bool { return l.p.table != nil || l.p.c.resolve }
 
-func (l *storedList) begin() {
-	switch {
-	case l.keeps():
-	case l.p.c.format == formatJSON:
-		l.buf = append(l.buf, '[')
-	case l.p.csv != nil && !l.p.c.noHeader:
-		l.buf = l.p.csv.AppendHeader(l.buf)
-	}
-}
-
 func (l *storedList) add(r *store.Record) error {
 	l.x.ask.progress.row()
 	l.n++
@@ -152,18 +144,7 @@ func (l *storedList) add(r *store.Record) error {
 		l.rows = append(l.rows, keptConn(l.p.c, r))
 		return nil
 	}
-	c := storedConn(l.p.c, r)
-	switch {
-	case l.p.csv != nil:
-		l.buf = l.p.csv.AppendConn(l.buf, c)
-	case l.p.c.format == formatJSON:
-		if l.n > 1 {
-			l.buf = append(l.buf, ',')
-		}
-		l.buf = l.p.json.AppendConn(append(l.buf, '\n'), c)
-	default:
-		l.buf = append(l.p.json.AppendConn(l.buf, c), '\n')
-	}
+	l.buf = l.p.appendConn(l.buf, storedConn(l.p.c, r), l.n-1)
 	if len(l.buf) < flushAt {
 		return nil
 	}
@@ -184,12 +165,7 @@ func (l *storedList) finish(ctx context.Context) error {
 		defer dns.close()
 		return l.p.print(dns.all(ctx, l.rows))
 	}
-	if l.p.c.format == formatJSON {
-		if l.n > 0 {
-			l.buf = append(l.buf, '\n')
-		}
-		l.buf = append(l.buf, "]\n"...)
-	}
+	l.buf = l.p.appendEnd(l.buf, l.n)
 	return l.flush()
 }
 

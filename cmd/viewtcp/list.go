@@ -139,16 +139,21 @@ func newPrinter(e env, c *common) (*printer, error) {
 		p.table = &output.Table{Columns: cols, Width: limit, NoHeader: c.noHeader, Color: c.useColor(e.stdout)}
 		return p, nil
 	}
-	fields, err := c.fields()
+	return p, p.encode()
+}
+
+// encode makes a printer of CSV or JSON, whichever was asked for.
+func (p *printer) encode() error {
+	fields, err := p.c.fields()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if c.format == formatCSV {
+	if p.c.format == formatCSV {
 		p.csv = output.NewCSV(fields)
 	} else {
 		p.json = output.NewJSON(fields)
 	}
-	return p, nil
+	return nil
 }
 
 // sort orders a list as asked. A table that nobody ordered has listeners first
@@ -228,26 +233,9 @@ func (p *printer) print(conns []*tcp.Conn) error {
 		_, err := p.out.Write(p.table.Append(nil, conns))
 		return err
 	}
-	b := make([]byte, 0, flushAt+64<<10)
-	if p.csv != nil && !p.c.noHeader {
-		b = p.csv.AppendHeader(b)
-	}
-	array := p.c.format == formatJSON
-	if array {
-		b = append(b, '[')
-	}
+	b := p.appendHead(make([]byte, 0, flushAt+64<<10))
 	for i, c := range conns {
-		switch {
-		case p.csv != nil:
-			b = p.csv.AppendConn(b, c)
-		case array:
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = p.json.AppendConn(append(b, '\n'), c)
-		default:
-			b = append(p.json.AppendConn(b, c), '\n')
-		}
+		b = p.appendConn(b, c, i)
 		if len(b) >= flushAt {
 			if _, err := p.out.Write(b); err != nil {
 				return err
@@ -255,12 +243,53 @@ func (p *printer) print(conns []*tcp.Conn) error {
 			b = b[:0]
 		}
 	}
-	if array {
-		if len(conns) > 0 {
-			b = append(b, '\n')
-		}
-		b = append(b, "]\n"...)
-	}
-	_, err := p.out.Write(b)
+	_, err := p.out.Write(p.appendEnd(b, len(conns)))
 	return err
+}
+
+// appendHead appends what stands before all connections in CSV and JSON.
+func (p *printer) appendHead(b []byte) []byte {
+	switch {
+	case p.c.format == formatJSON:
+		return append(b, '[')
+	case p.csv != nil && !p.c.noHeader:
+		return p.csv.AppendHeader(b)
+	}
+	return b
+}
+
+// appendConn appends a connection in CSV or JSON, behind n others.
+func (p *printer) appendConn(b []byte, c *tcp.Conn, n int) []byte {
+	switch {
+	case p.csv != nil:
+		return p.csv.AppendConn(b, c)
+	case p.c.format == formatJSON:
+		return p.json.AppendConn(appendElement(b, n), c)
+	}
+	return append(p.json.AppendConn(b, c), '\n')
+}
+
+// appendEnd appends what stands behind all n connections in CSV and JSON.
+func (p *printer) appendEnd(b []byte, n int) []byte {
+	if p.c.format == formatJSON {
+		return appendArrayEnd(b, n)
+	}
+	return b
+}
+
+// appendElement appends what parts an element of a JSON array, which gets a line
+// of its own, from the n before it.
+func appendElement(b []byte, n int) []byte {
+	if n > 0 {
+		b = append(b, ',')
+	}
+	return append(b, '\n')
+}
+
+// appendArrayEnd ends a JSON array of n such elements.
+func appendArrayEnd(b []byte, n int) []byte {
+	if n > 0 {
+		b = append(b, '\n')
+	}
+	return append(b, "]\n"...)
 }

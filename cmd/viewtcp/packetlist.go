@@ -64,10 +64,7 @@ func (l *packetList) add(p *packetRow) error {
 	}
 	switch l.format {
 	case formatJSON:
-		if l.printed > 0 {
-			l.buf = append(l.buf, ',')
-		}
-		l.buf = l.appendJSON(append(l.buf, '\n'), p)
+		l.buf = l.appendJSON(appendElement(l.buf, l.printed), p)
 	case formatJSONL:
 		l.buf = append(l.appendJSON(l.buf, p), '\n')
 	case formatCSV:
@@ -119,10 +116,8 @@ func (l *packetList) finish() error {
 	if l.format == formatJSON {
 		if l.printed == 0 {
 			l.buf = append(l.buf, '[')
-		} else {
-			l.buf = append(l.buf, '\n')
 		}
-		l.buf = append(l.buf, "]\n"...)
+		l.buf = appendArrayEnd(l.buf, l.printed)
 	}
 	l.flush()
 	return l.err
