@@ -19,17 +19,15 @@ import (
 // analyzeFlags are the flags of analyze.
 type analyzeFlags struct {
 	common
-	packets     bool
-	stream      int
-	summary     bool
-	html        string
-	write       string
-	anonymize   bool
-	headersOnly bool
-	key         string
-	localNets   []string
-	wireshark   string
-	maxExpand   string
+	packets bool
+	stream  int
+	summary bool
+	html    string
+	write   string
+	disguise
+	localNets []string
+	wireshark string
+	maxExpand string
 
 	// outputAsked says that -o was given; twice that one pass will not do.
 	outputAsked, twice bool
@@ -70,9 +68,7 @@ Leading arguments that are files are read; the rest is the filter.`,
 	fs.BoolVar(&a.summary, "summary", false, "print what stands out: states, talkers, slowest, lossiest, resets")
 	fs.StringVar(&a.html, "html", "", "write a report with graphs to this file: one page that needs nothing else")
 	fs.StringVarP(&a.write, "write", "w", "", "write the packets of the chosen connections to this file (.pcap, else pcapng)")
-	fs.BoolVar(&a.anonymize, "anonymize", false, "with -w: other addresses, with the same common prefixes; leaves payload out")
-	fs.StringVar(&a.key, "anonymize-key", "", "with --anonymize: file with the 32 bytes of the key, made if it is not there, so that several files agree")
-	fs.BoolVar(&a.headersOnly, "headers-only", false, "with -w: leave the payload out")
+	a.addDisguise(fs, "with -w: other addresses, with the same common prefixes; leaves payload out", "with -w: leave the payload out")
 	fs.StringSliceVar(&a.localNets, "local-net", nil, "addresses of the local end, as CIDR; else the end that opened a connection is local")
 	fs.StringVar(&a.wireshark, "wireshark", "4.4", "whose definitions the flags follow where versions differ: 4.4 or 4.0")
 	fs.StringVar(&a.maxExpand, "max-expand", "", "how much a compressed file may expand to, as 20GiB (default 10GiB, and 100 times its size)")
@@ -87,8 +83,8 @@ func (a *analyzeFlags) checkTogether() error {
 	if a.write == "" && (a.anonymize || a.headersOnly || a.key != "") {
 		return usagef("--anonymize and --headers-only change what -w FILE writes, which is missing")
 	}
-	if a.key != "" && !a.anonymize {
-		return usagef("--anonymize-key is for --anonymize")
+	if err := a.checkKey(); err != nil {
+		return err
 	}
 	if a.packets && a.summary {
 		return usagef("--packets and --summary are two ways to print; choose one")

@@ -28,11 +28,9 @@ type bundleFlags struct {
 	common
 	data, write  string
 	since, until string
-	anonymize    bool
-	key          string
-	headersOnly  bool
-	noPackets    bool
-	serveConfig  string
+	disguise
+	noPackets   bool
+	serveConfig string
 }
 
 func newBundle(e env) *cobra.Command {
@@ -62,9 +60,7 @@ the same in all of its parts, and arguments, payload and configuration are left 
 	fs.StringVar(&b.until, "until", "", "until this time (default now)")
 	fs.StringVar(&b.filterArg, "filter", "", "the filter, instead of as arguments")
 	fs.StringVar(&b.data, "data", "", "data directory of viewtcp serve (default VIEWTCP_DATA, else the usual one)")
-	fs.BoolVar(&b.anonymize, "anonymize", false, "pseudonyms instead of addresses and names; leaves arguments, payload and configuration out")
-	fs.StringVar(&b.key, "anonymize-key", "", "with --anonymize: file with the 32 bytes of the key, made if it is not there, so that several files agree")
-	fs.BoolVar(&b.headersOnly, "headers-only", false, "leave out payload that was recorded")
+	b.addDisguise(fs, "pseudonyms instead of addresses and names; leaves arguments, payload and configuration out", "leave out payload that was recorded")
 	fs.BoolVar(&b.noPackets, "no-packets", false, "leave out packets")
 	fs.StringVar(&b.serveConfig, "serve-config", "", "configuration file of viewtcp serve to put in as well, without comments and secrets")
 	return cmd
@@ -79,8 +75,9 @@ func makeBundle(ctx context.Context, e env, b *bundleFlags, args []string) error
 		return usagef("bundle: -o FILE is missing: where shall it go?")
 	case b.write == "-" && isTerminal(e.stdout):
 		return usagef("-o -: a zip would upset the terminal; name a file")
-	case b.key != "" && !b.anonymize:
-		return usagef("--anonymize-key is for --anonymize")
+	}
+	if err := b.checkKey(); err != nil {
+		return err
 	}
 	now := time.Now()
 	f, err := b.parseFilter(args, filter.Options{Now: now, Services: filter.SystemServices()})
@@ -100,14 +97,10 @@ func makeBundle(ctx context.Context, e env, b *bundleFlags, args []string) error
 		}
 		return fmt.Errorf("bundle: reading the history in %s: %w", g.dir, err)
 	}
-	if b.anonymize {
-		key, err := anonymizeKey(b.key)
-		if err != nil {
-			return err
-		}
-		if g.anonymizer, err = capture.NewAnonymizer(capture.AnonymizeOptions{Key: key}); err != nil {
-			return err
-		}
+	if g.anonymizer, err = b.anonymizer(); err != nil {
+		return err
+	}
+	if g.anonymizer != nil {
 		g.mask = bundle.NewMask(g.anonymizer.Addr)
 	}
 	if b.write == "-" {
@@ -322,7 +315,7 @@ func (g *gathering) addPackets() error {
 	if s := r.leftOut(); s != "" {
 		g.lacks("%s", s)
 	}
-	out, err := newExporter(&analyzeFlags{write: bundle.PacketsName, headersOnly: g.b.headersOnly || g.b.anonymize})
+	out, err := newExporter(bundle.PacketsName, disguise{headersOnly: g.b.headersOnly || g.b.anonymize})
 	if err != nil {
 		return err
 	}

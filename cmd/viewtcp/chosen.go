@@ -91,7 +91,7 @@ func (o *analyzed) packetsOfChosen(r *reading) error {
 // export writes the packets of connections to a file, as they were captured
 // unless the flags say otherwise.
 func (o *analyzed) export(r *reading, rows map[uint32]*tcp.Conn) error {
-	x, err := newExporter(o.a)
+	x, err := newExporter(o.a.write, o.a.disguise)
 	if err != nil {
 		return err
 	}

@@ -25,9 +25,7 @@ type exportFlags struct {
 	common
 	write, dir, data string
 	since, until     string
-	anonymize        bool
-	key              string
-	headersOnly      bool
+	disguise
 
 	from, to int64
 
@@ -77,9 +75,7 @@ With --server a daemon elsewhere chooses the packets and sends them.`,
 	x.daemon.add(fs)
 	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
 	fs.StringVar(&x.until, "until", "", "packets until this time")
-	fs.BoolVar(&x.anonymize, "anonymize", false, "other addresses, with the same common prefixes; leaves payload and names out")
-	fs.StringVar(&x.key, "anonymize-key", "", "with --anonymize: file with the 32 bytes of the key, made if it is not there, so that several files agree")
-	fs.BoolVar(&x.headersOnly, "headers-only", false, "leave out payload that was recorded")
+	x.addDisguise(fs, "other addresses, with the same common prefixes; leaves payload and names out", "leave out payload that was recorded")
 	fs.StringVar(&x.filterArg, "filter", "", "the filter, instead of as arguments")
 	fs.BoolVar(&x.failEmpty, "fail-empty", false, "exit with code 3 when nothing matched")
 	fs.StringVar(&x.config, "config", "", "file with defaults for these flags (default $XDG_CONFIG_HOME/viewtcp/config.yaml, if it is there)")
@@ -95,12 +91,13 @@ func (x *exportFlags) checkTogether(e env, now time.Time) error {
 		return usagef("export: -w FILE is missing")
 	case x.write == "-" && isTerminal(e.stdout):
 		return usagef("-w -: a capture would upset the terminal; send it into a file or a program")
-	case x.key != "" && !x.anonymize:
-		return usagef("--anonymize-key is for --anonymize")
 	case x.dir != "" && x.data != "":
 		return usagef("--record-dir and --data are two places; name one")
 	}
-	var err error
+	err := x.checkKey()
+	if err != nil {
+		return err
+	}
 	if x.dir == "" && !x.asksServer() {
 		if x.data, err = dataDir(x.data); err != nil {
 			return err
@@ -206,9 +203,7 @@ func (r *recorded) span() string {
 
 // write writes the packets of the chosen connections to the file.
 func (r *recorded) write(chosen chosenConns) error {
-	out, err := newExporter(&analyzeFlags{
-		write: r.x.write, anonymize: r.x.anonymize, headersOnly: r.x.headersOnly, key: r.x.key,
-	})
+	out, err := newExporter(r.x.write, r.x.disguise)
 	if err != nil {
 		return err
 	}

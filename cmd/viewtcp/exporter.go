@@ -31,21 +31,15 @@ type interfaceOf struct {
 	number uint32
 }
 
-func newExporter(a *analyzeFlags) (*exporter, error) {
+// newExporter makes an exporter of a file, whose name says its format.
+func newExporter(path string, d disguise) (_ *exporter, err error) {
 	x := &exporter{
-		pcap:        strings.HasSuffix(a.write, ".pcap") || strings.HasSuffix(a.write, ".cap"),
-		headersOnly: a.headersOnly || a.anonymize,
+		pcap:        strings.HasSuffix(path, ".pcap") || strings.HasSuffix(path, ".cap"),
+		headersOnly: d.headersOnly || d.anonymize,
 		ids:         make(map[interfaceOf]uint32),
 		told:        make(map[uint32]bool),
 	}
-	if !a.anonymize {
-		return x, nil
-	}
-	key, err := anonymizeKey(a.key)
-	if err != nil {
-		return nil, err
-	}
-	x.anonymizer, err = capture.NewAnonymizer(capture.AnonymizeOptions{Key: key})
+	x.anonymizer, err = d.anonymizer()
 	return x, err
 }
 

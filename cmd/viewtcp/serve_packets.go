@@ -58,7 +58,7 @@ func (p *recordedPackets) Export(ctx context.Context, w io.Writer, q web.PacketQ
 	if len(chosen) == 0 {
 		return done, fmt.Errorf("nothing recorded matches%s: %w", r.span(), fs.ErrNotExist)
 	}
-	out, err := newExporter(&analyzeFlags{write: "packets.pcapng"})
+	out, err := newExporter("packets.pcapng", disguise{})
 	if err != nil {
 		return done, err
 	}
