@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/viewtcp/viewtcp/internal/capture"
-	"github.com/viewtcp/viewtcp/internal/filter"
+	"github.com/viewtcp/viewtcp/internal/moment"
 	"github.com/viewtcp/viewtcp/internal/output"
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
 )
@@ -27,6 +27,8 @@ type exportFlags struct {
 	since, until     string
 	disguise
 
+	// from and to are the times of the first and the last packet that may be
+	// taken, in nanoseconds since 1970; 0 is no bound.
 	from, to int64
 
 	daemon daemonFlags
@@ -73,7 +75,7 @@ With --server a daemon elsewhere chooses the packets and sends them.`,
 	fs.StringVar(&x.data, "data", "", "data directory of viewtcp serve (default VIEWTCP_DATA, else the usual one)")
 	from.add(fs)
 	x.daemon.add(fs)
-	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 2026-07-31T10:15:00Z, "2026-07-31 10:15", today`)
+	fs.StringVar(&x.since, "since", "", `packets from this time on: 10m (ago), 14:05, "yesterday 14:00", RFC 3339`)
 	fs.StringVar(&x.until, "until", "", "packets until this time")
 	x.addDisguise(fs, "other addresses, with the same common prefixes; leaves payload and names out", "leave out payload that was recorded")
 	fs.StringVar(&x.filterArg, "filter", "", "the filter, instead of as arguments")
@@ -104,32 +106,23 @@ func (x *exportFlags) checkTogether(e env, now time.Time) error {
 		}
 		x.dir = filepath.Join(x.data, packetsDir)
 	}
-	if x.from, _, err = parseMoment("--since", x.since, now); err != nil {
-		return err
+	from, to, err := moment.Bounds(x.since, x.until, now)
+	if err != nil {
+		return usageError{err}
 	}
-	if _, x.to, err = parseMoment("--until", x.until, now); err != nil {
-		return err
-	}
-	if x.from != 0 && x.to != 0 && x.from > x.to {
-		return usagef("--since %s is after --until %s", x.since, x.until)
-	}
+	x.setRange(from, to)
 	return nil
 }
 
-// parseMoment reads a time, or how long ago it was.
-func parseMoment(flag, text string, now time.Time) (from, to int64, err error) {
-	if text == "" {
-		return 0, 0, nil
+// setRange takes the packets from one moment on until before another; zero is no
+// bound.
+func (x *exportFlags) setRange(from, to time.Time) {
+	if !from.IsZero() {
+		x.from = from.UnixNano()
 	}
-	if ago, err := time.ParseDuration(text); err == nil {
-		at := now.Add(-ago).UnixNano()
-		return at, at, nil
+	if !to.IsZero() {
+		x.to = to.UnixNano() - 1
 	}
-	from, to, err = filter.ParseTime(text, now)
-	if err != nil {
-		return 0, 0, usagef("%s: %w", flag, err)
-	}
-	return from, to, nil
 }
 
 func export(ctx context.Context, e env, x *exportFlags, args []string, now time.Time) error {

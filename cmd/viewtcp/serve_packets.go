@@ -38,12 +38,7 @@ func (p *recordedPackets) Export(ctx context.Context, w io.Writer, q web.PacketQ
 		done.Note = "some of the recording cannot be read"
 	}
 	x := &exportFlags{dir: p.dir}
-	if !q.From.IsZero() {
-		x.from = q.From.UnixNano()
-	}
-	if !q.To.IsZero() {
-		x.to = q.To.UnixNano() - 1
-	}
+	x.setRange(q.From, q.To)
 	f := q.Filter
 	if f == nil {
 		if f, err = filter.Parse(""); err != nil {

@@ -107,7 +107,7 @@ func TestMistakes(t *testing.T) {
 		{"export -w x --record-dir a --data b", "name one"},
 		{"export -w x --record-dir a --anonymize-key k", "--anonymize-key is for --anonymize"},
 		{"export -w x --record-dir a --since soon", "--since: "},
-		{"export -w x --record-dir a --since 1m --until 2m", "is after --until"},
+		{"export -w x --record-dir a --since 1m --until 2m", "is not before --until"},
 		{"export -w x --record-dir a state foo", "is not a state"},
 		{"extcap", "--install"},
 		{"lsit", `unknown command "lsit": did you mean "list"?`},

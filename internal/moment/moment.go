@@ -61,7 +61,24 @@ func At(s string, now time.Time) (time.Time, error) {
 // says, which is now if it is empty. length is how long the range is if since is
 // empty.
 func Range(since, until string, length time.Duration, now time.Time) (from, to time.Time, err error) {
-	to = now
+	if from, to, err = Bounds(since, until, now); err != nil {
+		return from, to, err
+	}
+	if until == "" {
+		to = now
+	}
+	if since == "" {
+		from = to.Add(-length)
+	}
+	if !from.Before(to) {
+		return from, to, fmt.Errorf("--since %s is now: nothing lies between", since)
+	}
+	return from, to, nil
+}
+
+// Bounds is Range without a length: an end that is not said is the zero time, and
+// bounds nothing.
+func Bounds(since, until string, now time.Time) (from, to time.Time, err error) {
 	if until != "" {
 		sp, err := Parse(until, now)
 		if err != nil {
@@ -69,7 +86,6 @@ func Range(since, until string, length time.Duration, now time.Time) (from, to t
 		}
 		to = sp.To
 	}
-	from = to.Add(-length)
 	if since != "" {
 		sp, err := Parse(since, now)
 		if err != nil {
@@ -80,10 +96,8 @@ func Range(since, until string, length time.Duration, now time.Time) (from, to t
 	switch {
 	case from.After(now):
 		return from, to, fmt.Errorf("--since %s is %s, which is still to come", since, from.Format(time.DateTime))
-	case !from.Before(to) && until != "":
+	case since != "" && until != "" && !from.Before(to):
 		return from, to, fmt.Errorf("--since (%s) is not before --until (%s)", from.Format(time.DateTime), to.Format(time.DateTime))
-	case !from.Before(to):
-		return from, to, fmt.Errorf("--since %s is now: nothing lies between", since)
 	}
 	return from, to, nil
 }

@@ -149,6 +149,34 @@ func TestAt(t *testing.T) {
 	}
 }
 
+// TestBounds: ends that nobody said are open.
+func TestBounds(t *testing.T) {
+	now := nowIn(t, "UTC")
+	for _, tt := range []struct{ since, until, from, to, wrong string }{
+		{"", "", "0001-01-01 00:00:00", "0001-01-01 00:00:00", ""},
+		{"2h", "", "2026-11-23 12:30:15", "0001-01-01 00:00:00", ""},
+		{"now", "", "2026-11-23 14:30:15", "0001-01-01 00:00:00", ""},
+		{"", "yesterday", "0001-01-01 00:00:00", "2026-11-23 00:00:00", ""},
+		{"2h", "12:45", "2026-11-23 12:30:15", "2026-11-23 12:45:00", ""},
+		{"1h", "1h", "", "", "not before"},
+		{"15:00", "", "", "", "still to come"},
+		{"15:00", "16:00", "", "", "still to come"},
+		{"soon", "", "", "", "--since"},
+		{"", "soon", "", "", "--until"},
+	} {
+		from, to, err := Bounds(tt.since, tt.until, now)
+		if tt.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("%q to %q: %v, want %q", tt.since, tt.until, err, tt.wrong)
+			}
+			continue
+		}
+		if f, u := from.Format(time.DateTime), to.Format(time.DateTime); err != nil || f != tt.from || u != tt.to {
+			t.Errorf("%q to %q is %s to %s (%v), want %s to %s", tt.since, tt.until, f, u, err, tt.from, tt.to)
+		}
+	}
+}
+
 func TestRange(t *testing.T) {
 	now := nowIn(t, "UTC")
 	for _, tt := range []struct{ since, until, from, to, wrong string }{
