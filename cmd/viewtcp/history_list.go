@@ -173,9 +173,15 @@ func (l *storedList) finish(ctx context.Context) error {
 // row: with the host that saw it, and with -n without names.
 func storedConn(c *common, r *store.Record) *tcp.Conn {
 	conn := *r.Conn
+	conn.Names = storedNames(c, r)
+	return &conn
+}
+
+// storedNames are the names of the connection of a row, in memory of their own.
+func storedNames(c *common, r *store.Record) *tcp.Names {
 	names := tcp.Names{}
-	if conn.Names != nil {
-		names = *conn.Names
+	if r.Conn.Names != nil {
+		names = *r.Conn.Names
 	}
 	if c.noNames {
 		names = tcp.Names{Observer: names.Observer, Interface: names.Interface, SampleRate: names.SampleRate}
@@ -183,20 +189,12 @@ func storedConn(c *common, r *store.Record) *tcp.Conn {
 	if r.Host != "" {
 		names.Host = r.Host
 	}
-	conn.Names = &names
-	return &conn
+	return &names
 }
 
 // keptConn is storedConn for longer than the row is valid.
 func keptConn(c *common, r *store.Record) *tcp.Conn {
-	conn := storedConn(c, r)
-	if conn.Process != nil {
-		p := *conn.Process
-		conn.Process = &p
-	}
-	if conn.Packets != nil {
-		p := *conn.Packets
-		conn.Packets = &p
-	}
+	conn := r.Conn.Clone()
+	conn.Names = storedNames(c, r)
 	return conn
 }

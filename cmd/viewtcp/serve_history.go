@@ -203,16 +203,8 @@ func (h *history) makeRows() {
 // openConns copies the last rows of connections that have no end.
 func (h *history) openConns() (all []store.Record) {
 	err := h.engine.Open(context.Background(), func(r *store.Record) bool {
-		own, c := *r, *r.Conn
-		if c.Process != nil {
-			p := *c.Process
-			c.Process = &p
-		}
-		if c.Names != nil {
-			n := *c.Names
-			c.Names = &n
-		}
-		own.Conn, own.Deltas = &c, nil
+		own := *r
+		own.Conn, own.Deltas = r.Conn.Clone(), nil
 		all = append(all, own)
 		return true
 	})

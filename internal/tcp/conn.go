@@ -49,6 +49,22 @@ type Conn struct {
 	SawReset bool
 }
 
+// Clone is a copy for longer than c is valid, as with those that a store lends:
+// it shares the clock, which is the tracker's, and nothing else.
+func (c *Conn) Clone() *Conn {
+	own := *c
+	own.Process, own.Names, own.Packets = cloned(c.Process), cloned(c.Names), cloned(c.Packets)
+	return &own
+}
+
+func cloned[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
 // Open reports whether the connection counts as open: neither closed, nor a
 // listener, nor a remnant.
 func (c *Conn) Open() bool {

@@ -163,26 +163,14 @@ func matching(f *filter.Filter) *filter.Filter {
 
 // ownConn copies the connection of a record that its engine uses again.
 func ownConn(rec *store.Record) *tcp.Conn {
-	c := *rec.Conn
-	if c.Process != nil {
-		p := *c.Process
-		c.Process = &p
-	}
-	if c.Packets != nil {
-		p := *c.Packets
-		c.Packets = &p
-	}
-	if c.Names != nil || rec.Host != "" {
-		var n tcp.Names
-		if c.Names != nil {
-			n = *c.Names
+	c := rec.Conn.Clone()
+	if rec.Host != "" {
+		if c.Names == nil {
+			c.Names = new(tcp.Names)
 		}
-		if rec.Host != "" {
-			n.Host = rec.Host
-		}
-		c.Names = &n
+		c.Names.Host = rec.Host
 	}
-	return &c
+	return c
 }
 
 var errNoStore = absent("this daemon keeps no history: start viewtcp serve with a data directory that it can write")
