@@ -111,18 +111,18 @@ func (c *common) fields() ([]*tcp.Field, error) {
 	if len(names) == 0 || add {
 		return tcp.Fields(), nil // all fields are there already
 	}
+	return fieldsNamed("--columns", names)
+}
+
+// fieldsNamed finds the fields that a flag names.
+func fieldsNamed(flag string, names []string) ([]*tcp.Field, error) {
 	var fs []*tcp.Field
 	for _, name := range names {
-		switch name {
-		case "local", "remote":
-			fs = append(fs, tcp.FieldByName(name+"_ip"), tcp.FieldByName(name+"_port"))
-			continue
+		named := tcp.FieldsByName(name)
+		if len(named) == 0 {
+			return nil, usagef("%s: there is no field %q%s", flag, name, didYouMean(name))
 		}
-		f := tcp.FieldByName(name)
-		if f == nil {
-			return nil, usagef("--columns: there is no field %q%s", name, didYouMean(name))
-		}
-		fs = append(fs, f)
+		fs = append(fs, named...)
 	}
 	return fs, nil
 }

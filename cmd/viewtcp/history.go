@@ -255,26 +255,16 @@ func parseResolution(s string) (store.Resolution, error) {
 	return 0, usagef("--resolution %s: it is auto, raw, 1m or 1h", s)
 }
 
-// fieldsOf reads a list of fields; local and remote are both parts of an end.
+// fieldsOf reads a list of fields.
 func fieldsOf(flag, list string) ([]*tcp.Field, error) {
-	var fs []*tcp.Field
+	var names []string
 	for name := range strings.SplitSeq(list, ",") {
-		name = strings.TrimSpace(name)
-		switch name {
-		case "":
-			continue
-		case "local", "remote":
-			fs = append(fs, tcp.FieldByName(name+"_ip"), tcp.FieldByName(name+"_port"))
-			continue
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
 		}
-		f := tcp.FieldByName(name)
-		if f == nil {
-			return nil, usagef("%s: there is no field %q%s", flag, name, didYouMean(name))
-		}
-		fs = append(fs, f)
 	}
-	if len(fs) == 0 {
+	if len(names) == 0 {
 		return nil, usagef("%s: it wants the names of fields (docs/fields.md lists all)", flag)
 	}
-	return fs, nil
+	return fieldsNamed(flag, names)
 }

@@ -267,11 +267,15 @@ func ParseBool(v url.Values, name string) (bool, error) {
 func parseField(parameter, name string) (*tcp.Field, error) {
 	f := tcp.FieldByName(name)
 	if f == nil {
-		p := badParameter(parameter, "there is no field %q", cut(name))
-		p.Suggestion = filter.Nearest(name, tcp.FieldNames())
-		return nil, p
+		return nil, noField(parameter, name)
 	}
 	return f, nil
+}
+
+func noField(parameter, name string) *Problem {
+	p := badParameter(parameter, "there is no field %q", cut(name))
+	p.Suggestion = filter.Nearest(name, tcp.FieldNames())
+	return p
 }
 
 // ParseFields reads a list of fields separated by commas; nil when there is none.
@@ -284,19 +288,17 @@ func ParseFields(v url.Values, name string) ([]*tcp.Field, error) {
 	var fs []*tcp.Field
 	for n := range strings.SplitSeq(text, ",") {
 		n = strings.TrimSpace(n)
-		switch n {
-		case "":
-			continue
-		case "local", "remote":
-			fs = append(fs, tcp.FieldByName(n+"_ip"), tcp.FieldByName(n+"_port"))
+		if n == "" {
 			continue
 		}
-		f, err := parseField(name, n)
-		if err != nil {
-			return nil, err
+		named := tcp.FieldsByName(n)
+		if len(named) == 0 {
+			return nil, noField(name, n)
 		}
-		if !slices.Contains(fs, f) {
-			fs = append(fs, f)
+		for _, f := range named {
+			if !slices.Contains(fs, f) {
+				fs = append(fs, f)
+			}
 		}
 	}
 	return fs, nil

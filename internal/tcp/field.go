@@ -205,6 +205,18 @@ func FieldByName(name string) *Field {
 	return byName[lower(name)]
 }
 
+// FieldsByName is FieldByName for lists, in which local and remote stand for an
+// address and its port; empty if there is no such field.
+func FieldsByName(name string) []*Field {
+	if name == "local" || name == "remote" {
+		return []*Field{FieldByName(name + "_ip"), FieldByName(name + "_port")}
+	}
+	if f := FieldByName(name); f != nil {
+		return []*Field{f}
+	}
+	return nil
+}
+
 // FieldNames lists the canonical names, sorted.
 func FieldNames() []string {
 	names := make([]string, 0, len(registry))

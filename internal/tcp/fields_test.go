@@ -70,6 +70,15 @@ func TestRegistry(t *testing.T) {
 			table[f.Table], drop[f.Drop] = f.Name, f.Name
 		}
 	}
+	for name, want := range map[string]string{"local": "local_ip local_port", "remote": "remote_ip remote_port", "pid": "pid", "no_such_field": "", "": ""} {
+		var got []string
+		for _, f := range FieldsByName(name) {
+			got = append(got, f.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("FieldsByName(%q) is %q, want %q", name, got, want)
+		}
+	}
 	if FieldByName("no_such_field") != nil || FieldByName("") != nil {
 		t.Error("a field that is none has been found")
 	}
