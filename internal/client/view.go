@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"io"
 	"net/url"
 	"slices"
 	"sync"
@@ -45,7 +44,7 @@ type View struct {
 	clock *atomic.Int64
 
 	mu   sync.Mutex
-	subs []*subscription
+	subs []*tcp.EventQueue
 	// following says that events are asked for; err is why they no longer are.
 	following bool
 	err       error
@@ -174,7 +173,7 @@ func (v *View) end(err error) {
 		v.err = err
 	}
 	for _, s := range v.subs {
-		s.end(err)
+		s.End(reason(err))
 	}
 	if err != nil {
 		v.once.failed.Do(func() { close(v.failed) })
@@ -277,19 +276,33 @@ func (t *liveTable) apply(l *api.Live) *tcp.Snapshot {
 // Subscribe implements tcp.View. Events come from the moment on that the daemon
 // has begun to send them: Ready waits for it.
 func (v *View) Subscribe(buffer int) tcp.Subscription {
-	s := &subscription{view: v, ready: make(chan struct{}, 1), max: max(buffer, 1)}
+	s := tcp.NewEventQueue(buffer, v.unsubscribe)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.subs = append(v.subs, s)
 	switch {
 	case v.err != nil || v.ctx.Err() != nil:
-		s.end(v.err)
+		s.End(reason(v.err))
 	case !v.following:
 		v.following = true
 		id := ""
 		v.work.Go(func() { v.follow(func(begun func()) error { return v.followEvents(&id, begun) }) })
 	}
 	return s
+}
+
+func (v *View) unsubscribe(s *tcp.EventQueue) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.subs = slices.DeleteFunc(v.subs, func(o *tcp.EventQueue) bool { return o == s })
+}
+
+// reason is why subscriptions end: none if that was asked for.
+func reason(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // followEvents hands events to the subscriptions. id is where it was, so that
@@ -315,7 +328,8 @@ func (v *View) followEvents(id *string, begun func()) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		for _, s := range v.subs {
-			s.push(e)
+			s.Add(&e)
+			s.Wake()
 		}
 		return nil
 	})
@@ -327,88 +341,4 @@ func (v *View) bootAt(wall int64) int64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.boot + wall - v.wall
-}
-
-// subscription is one reader's queue of events.
-type subscription struct {
-	view  *View
-	ready chan struct{}
-
-	mu      sync.Mutex
-	queue   []tcp.Event
-	max     int
-	skipped uint64
-	ended   bool
-	err     error
-}
-
-// Next implements tcp.Subscription.
-func (s *subscription) Next(ctx context.Context, dst []tcp.Event) ([]tcp.Event, error) {
-	for {
-		s.mu.Lock()
-		if len(s.queue) > 0 {
-			dst = append(dst, s.queue...)
-			clear(s.queue)
-			s.queue = s.queue[:0]
-			if s.skipped > 0 {
-				last := dst[len(dst)-1]
-				dst = append(dst, tcp.Event{
-					Seq: last.Seq, Time: last.Time, Type: tcp.EventGap,
-					Gap: &tcp.Gap{Loss: tcp.Loss{Unknown: true}, Where: "reader", Skipped: s.skipped},
-				})
-				s.skipped = 0
-			}
-			s.mu.Unlock()
-			return dst, nil
-		}
-		ended, err := s.ended, s.err
-		s.mu.Unlock()
-		if ended {
-			if err == nil {
-				err = io.EOF
-			}
-			return dst, err
-		}
-		select {
-		case <-ctx.Done():
-			return dst, ctx.Err()
-		case <-s.ready:
-		}
-	}
-}
-
-// Close ends the subscription.
-func (s *subscription) Close() {
-	v := s.view
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.subs = slices.DeleteFunc(v.subs, func(o *subscription) bool { return o == s })
-}
-
-func (s *subscription) push(e tcp.Event) {
-	s.mu.Lock()
-	if len(s.queue) < s.max {
-		s.queue = append(s.queue, e)
-	} else {
-		s.skipped++
-	}
-	s.mu.Unlock()
-	s.wake()
-}
-
-func (s *subscription) end(err error) {
-	s.mu.Lock()
-	s.ended = true
-	if !errors.Is(err, context.Canceled) {
-		s.err = err
-	}
-	s.mu.Unlock()
-	s.wake()
-}
-
-func (s *subscription) wake() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
 }

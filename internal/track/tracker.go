@@ -25,7 +25,7 @@ type Tracker struct {
 	half      fifo
 	remnants  fifo
 	listeners map[listener]int
-	subs      []*subscription
+	subs      []*tcp.EventQueue
 
 	// passed holds the namespaces that one full pass covered: what appears
 	// there later is new, not only newly seen.
@@ -113,7 +113,7 @@ func (t *Tracker) End() {
 	t.ended = true
 	t.publish()
 	for _, s := range t.subs {
-		s.end()
+		s.End(nil)
 	}
 }
 
