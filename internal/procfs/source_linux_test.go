@@ -109,7 +109,7 @@ func TestRun(t *testing.T) {
 	}
 	var fd, port, passes int
 	var seen, gone, attributed bool
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a pass looks at every process of the host
 	defer cancel()
 	here := false
 	err = src.Run(ctx, func(b *tcp.Batch) error {
