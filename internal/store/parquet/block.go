@@ -367,13 +367,24 @@ func decodeTexts(v *vec, r *byteReader, rows, count int, known []byte) error {
 	if n == 0 && count > 0 || n > uint64(count) {
 		return fmt.Errorf("%w: %d texts for %d values", errBlock, n, count)
 	}
+	// Most texts of a large dictionary are new: they share one string.
+	section, all := r.b, ""
 	codes := make([]uint32, n) // of this block's texts in v
 	for i := range codes {
 		s := r.bytes(r.uvarint())
 		if r.bad || v.typ == store.Addr && len(s) != 16 {
 			return errBlock
 		}
-		codes[i] = v.codeOf(s)
+		c, slot, hash, ok := v.index.findBytes(v.dict, s)
+		if !ok {
+			if all == "" {
+				all = string(section)
+			}
+			end := len(section) - len(r.b)
+			c = v.index.insert(slot, hash)
+			v.dict = append(v.dict, all[end-len(s):end])
+		}
+		codes[i] = c
 	}
 	out := v.growCodes(rows)
 	for i := range rows {

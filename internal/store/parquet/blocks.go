@@ -69,16 +69,28 @@ func (s *cachedSource) release() {
 	s.kept = nil
 }
 
-// vecPool keeps the memory of columns. It is not safe for concurrent use.
-type vecPool struct{ idle []*vec }
+// vecPool keeps the memory of columns, of numbers and of texts. It is not safe for
+// concurrent use.
+type vecPool struct{ numbers, texts []*vec }
 
 func (p *vecPool) get(t store.Type) *vec {
+	idle := p.idle(t)
 	v := new(vec)
-	if n := len(p.idle); n > 0 {
-		v, p.idle = p.idle[n-1], p.idle[:n-1]
+	if n := len(*idle); n > 0 {
+		v, *idle = (*idle)[n-1], (*idle)[:n-1]
 	}
 	v.reset(t)
 	return v
 }
 
-func (p *vecPool) put(v *vec) { p.idle = append(p.idle, v) }
+func (p *vecPool) put(v *vec) {
+	idle := p.idle(v.typ)
+	*idle = append(*idle, v)
+}
+
+func (p *vecPool) idle(t store.Type) *[]*vec {
+	if textual(t) {
+		return &p.texts
+	}
+	return &p.numbers
+}

@@ -79,3 +79,20 @@ func hashBytes[T string | []byte](b T) uint64 {
 	}
 	return h
 }
+
+// An unknownSum keeps the checksum of as many rows without a value: half of all
+// columns have none.
+type unknownSum struct {
+	rows int
+	sum  uint64
+}
+
+func (u *unknownSum) of(rows int) uint64 {
+	if u.rows != rows || u.sum == 0 {
+		u.rows, u.sum = rows, fnvOffset
+		for range rows {
+			u.sum = (u.sum ^ unknownWord) * fnvPrime
+		}
+	}
+	return u.sum
+}

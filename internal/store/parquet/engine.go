@@ -51,7 +51,6 @@ type Engine struct {
 	maintaining sync.Mutex
 	manifest    manifest
 	paces       map[store.Table]pace
-	vecs        vecPool
 
 	// mu guards the rest and is held for moments only.
 	mu       sync.Mutex

@@ -157,7 +157,7 @@ func FuzzSegment(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = s.verify(new(vecPool))
+		_ = s.verify()
 	})
 }
 

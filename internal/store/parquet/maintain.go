@@ -274,7 +274,7 @@ func (s *segmentsSource) add(e *Engine, info segmentInfo) error {
 	}
 	sf, err := openSegment(f, size)
 	if err == nil {
-		err = sf.verify(&e.vecs)
+		err = sf.verify()
 	}
 	if err != nil {
 		return err

@@ -17,14 +17,34 @@ type rollupKey struct {
 	hasASN                            bool
 }
 
-// A roller makes roll-ups out of rows of connections.
+// A roller makes roll-ups out of rows of connections. It holds the columns that the
+// rows are grouped by at first, and then one after the other of those that are
+// summed.
 type roller struct {
+	src  source
+	pool *vecPool
+	// own are the columns to give back.
+	own []*vec
+
 	time, host, service, process, direction *vec
 	localPort, remotePort, country, asn     *vec
-	remote, kind, reason                    *vec
-	rtt, duration, handshake                *vec
-	// moved is how far each counter went, by row.
-	moved [6][]uint64
+	remote                                  *vec
+
+	// moved is how far a counter went, by row.
+	moved  []uint64
+	closed []bool // by row
+	sums   [2]*rollupSum
+}
+
+// A rollupSum is the roll-ups of one interval.
+type rollupSum struct {
+	groups []store.Rollup
+	// of is the group of each row.
+	of []uint32
+	// order are the rows of ends, those of a group one after the other so that one
+	// histogram is enough; starts is where each group begins, and where the last
+	// one ends.
+	order, starts []uint32
 }
 
 // rolled are the counters that roll-ups sum.
@@ -46,15 +66,44 @@ var twiceRead = func() (tags []uint16) {
 	return tags
 }()
 
-func (r *roller) load(src source) error {
-	t := tables[store.Connections]
-	fill := func(v **vec, name string) (err error) {
-		c := t.named(name)
-		scratch := new(vec)
-		scratch.reset(c.typ)
-		*v, err = src.read(scratch, c)
-		return err
+// read reads a column that is kept until release.
+func (r *roller) read(name string) (*vec, error) {
+	c := tables[store.Connections].named(name)
+	own := r.pool.get(c.typ)
+	r.own = append(r.own, own)
+	return r.src.read(own, c)
+}
+
+// release gives back the columns that were read.
+func (r *roller) release() {
+	for _, v := range r.own {
+		r.pool.put(v)
 	}
+	r.own = r.own[:0]
+}
+
+// rollUp returns the roll-ups of src's rows by the minute and by the hour. Those of
+// taps are not among them.
+func rollUp(src source, pool *vecPool) (minutes, hours []store.Rollup, err error) {
+	r := roller{pool: pool}
+	defer r.release()
+	if r.src, err = socketRows(src); err != nil {
+		return nil, nil, err
+	}
+	for _, step := range [...]func() error{r.group, r.count, r.sum, r.distribute} {
+		err := step()
+		r.release()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return r.sums[0].groups, r.sums[1].groups, nil
+}
+
+// group finds the group of each row. Countries and networks are told apart by the
+// hour only, and networks where manyRows says so: by the minute they would make
+// nearly as many groups as there are connections.
+func (r *roller) group() (err error) {
 	for _, f := range []struct {
 		v    **vec
 		name string
@@ -69,76 +118,13 @@ func (r *roller) load(src source) error {
 		{&r.country, "country"},
 		{&r.asn, "asn"},
 		{&r.remote, "remote_ip"},
-		{&r.kind, "kind"},
-		{&r.reason, "close_reason"},
-		{&r.rtt, "rtt_us"},
-		{&r.duration, "duration_us"},
-		{&r.handshake, "handshake_us"},
 	} {
-		if err := fill(f.v, f.name); err != nil {
+		if *f.v, err = r.read(f.name); err != nil {
 			return err
 		}
 	}
-	total, delta := new(vec), new(vec)
-	for i, c := range rolled {
-		for _, x := range []struct {
-			v    *vec
-			name string
-		}{{total, store.CounterField(c)}, {delta, store.CounterField(c) + "_delta"}} {
-			col := t.named(x.name)
-			x.v.reset(col.typ)
-			if _, err := src.read(x.v, col); err != nil {
-				return err
-			}
-		}
-		r.moved[i] = slices.Clone(total.nums) // unknown is 0
-		for row, known := range delta.known {
-			if known {
-				r.moved[i][row] = delta.nums[row]
-			}
-		}
-	}
+	r.sums = [2]*rollupSum{r.by(store.Minute, nil), r.by(store.Hour, r.manyRows())}
 	return nil
-}
-
-// rollUp returns the roll-ups of src's rows by the minute and by the hour. Those of
-// taps are not among them.
-func rollUp(src source) (minutes, hours []store.Rollup, err error) {
-	if src, err = socketRows(src); err != nil {
-		return nil, nil, err
-	}
-	var r roller
-	if err := r.load(src); err != nil {
-		return nil, nil, err
-	}
-	return r.by(store.Minute, nil), r.by(store.Hour, r.manyRows()), nil
-}
-
-// by sums the rows by an interval. Countries and networks are told apart only
-// where networks says which: by the minute they would make nearly as many groups
-// as there are connections.
-func (r *roller) by(interval int64, networks map[hourNetwork]bool) []store.Rollup {
-	groups, of := r.group(interval, networks)
-	// The rows of a group one after the other, so that one histogram is enough.
-	starts := make([]uint32, len(groups)+1)
-	for _, g := range of {
-		starts[g+1]++
-	}
-	for i := range groups {
-		starts[i+1] += starts[i]
-	}
-	rows := make([]uint32, len(of))
-	next := slices.Clone(starts)
-	for row, g := range of {
-		rows[next[g]] = uint32(row)
-		next[g]++
-	}
-	var s summer
-	out := make([]store.Rollup, len(groups))
-	for g := range groups {
-		out[g] = r.sum(&s, &groups[g], rows[starts[g]:starts[g+1]])
-	}
-	return out
 }
 
 // An hourNetwork is an autonomous system in an hour.
@@ -168,8 +154,8 @@ func (r *roller) manyRows() map[hourNetwork]bool {
 	return many
 }
 
-// group finds the distinct keys, and that of each row.
-func (r *roller) group(interval int64, networks map[hourNetwork]bool) (groups []rollupKey, of []uint32) {
+// by finds the distinct keys of an interval, and that of each row.
+func (r *roller) by(interval int64, networks map[hourNetwork]bool) *rollupSum {
 	direction := make([]tcp.Direction, len(r.direction.dict))
 	for i, s := range r.direction.dict {
 		for d := tcp.DirectionUnknown; d <= tcp.Transit; d++ {
@@ -183,8 +169,8 @@ func (r *roller) group(interval int64, networks map[hourNetwork]bool) (groups []
 		class[i] = store.ClassOf(addrOf(s))
 	}
 	index := make(map[rollupKey]uint32)
-	of = make([]uint32, r.time.len())
-	for i := range of {
+	s := &rollupSum{of: make([]uint32, r.time.len())}
+	for i := range s.of {
 		t := int64(r.time.nums[i])
 		k := rollupKey{
 			time: t - floorMod(t, interval),
@@ -207,13 +193,161 @@ func (r *roller) group(interval int64, networks map[hourNetwork]bool) (groups []
 		k.port = store.ServicePort(d, uint16(r.localPort.nums[i]), uint16(r.remotePort.nums[i]))
 		g, ok := index[k]
 		if !ok {
-			g = uint32(len(groups))
+			g = uint32(len(s.groups))
 			index[k] = g
-			groups = append(groups, k)
+			s.groups = append(s.groups, r.rollup(&k))
 		}
-		of[i] = g
+		s.groups[g].Rows++
+		s.of[i] = g
 	}
-	return groups, of
+	return s
+}
+
+// rollup begins the roll-up of a group.
+func (r *roller) rollup(k *rollupKey) store.Rollup {
+	return store.Rollup{Time: k.time, RollupKey: store.RollupKey{
+		Host: r.host.textOf(k.host), Service: r.service.textOf(k.service), Process: r.process.textOf(k.process),
+		Direction: r.direction.textOf(k.direction), ServicePort: k.port,
+		Country: r.country.textOf(k.country), ASN: k.asn, HasASN: k.hasASN, Class: k.class,
+	}}
+}
+
+// count counts the ends, by how they came.
+func (r *roller) count() error {
+	kind, err := r.read("kind")
+	if err != nil {
+		return err
+	}
+	reason, err := r.read("close_reason")
+	if err != nil {
+		return err
+	}
+	handshake, err := r.read("handshake_us")
+	if err != nil {
+		return err
+	}
+	failed, reset := make([]bool, len(reason.dict)), make([]bool, len(reason.dict))
+	for i, s := range reason.dict {
+		switch s {
+		case tcp.CloseRefused.String(), tcp.CloseTimeout.String(), tcp.CloseUnreachable.String():
+			failed[i] = true
+		case tcp.CloseRSTSent.String(), tcp.CloseRSTReceived.String():
+			reset[i] = true
+		}
+	}
+	r.closed = make([]bool, kind.len())
+	for row := range r.closed {
+		if kind.textOf(kind.codes[row]) != store.Close.String() {
+			continue
+		}
+		r.closed[row] = true
+		c := reason.codes[row]
+		for _, s := range r.sums {
+			g := &s.groups[s.of[row]]
+			g.Closed++
+			// Established connections can time out as well, but had a handshake.
+			if c != noCode && failed[c] && !handshake.known[row] {
+				g.Failed++
+			}
+			if c != noCode && reset[c] {
+				g.Reset++
+			}
+		}
+	}
+	for _, s := range r.sums {
+		s.sort(r.closed)
+	}
+	return nil
+}
+
+// sort puts the rows of ends in the order of their groups.
+func (s *rollupSum) sort(closed []bool) {
+	s.starts = make([]uint32, len(s.groups)+1)
+	for i := range s.groups {
+		s.starts[i+1] = s.starts[i] + uint32(s.groups[i].Closed)
+	}
+	s.order = make([]uint32, s.starts[len(s.groups)])
+	next := slices.Clone(s.starts)
+	for row, g := range s.of {
+		if closed[row] {
+			s.order[next[g]] = uint32(row)
+			next[g]++
+		}
+	}
+}
+
+// sum adds up the counters.
+func (r *roller) sum() error {
+	for _, c := range rolled {
+		total, err := r.read(store.CounterField(c))
+		if err != nil {
+			return err
+		}
+		delta, err := r.read(store.CounterField(c) + "_delta")
+		if err != nil {
+			return err
+		}
+		r.moved = append(r.moved[:0], total.nums...) // unknown is 0
+		if delta.unknown < delta.len() {
+			for row, known := range delta.known {
+				if known {
+					r.moved[row] = delta.nums[row]
+				}
+			}
+		}
+		for _, s := range r.sums {
+			for row, n := range r.moved {
+				if n != 0 {
+					*sumOf(&s.groups[s.of[row]], c) += n
+				}
+			}
+		}
+		r.release()
+	}
+	return nil
+}
+
+// sumOf is the sum of a counter.
+func sumOf(g *store.Rollup, counter int) *uint64 {
+	switch counter {
+	case store.BytesSent:
+		return &g.BytesSent
+	case store.BytesReceived:
+		return &g.BytesReceived
+	case store.SegmentsSent:
+		return &g.SegmentsSent
+	case store.SegmentsReceived:
+		return &g.SegmentsReceived
+	case store.Retransmits:
+		return &g.Retransmits
+	default:
+		return &g.BytesRetransmitted
+	}
+}
+
+// distribute sums up the durations of the connections that ended.
+func (r *roller) distribute() error {
+	var scratch summer
+	for _, d := range [...]struct {
+		name string
+		of   func(*store.Rollup) *store.Distribution
+	}{
+		{"rtt_us", func(g *store.Rollup) *store.Distribution { return &g.RTT }},
+		{"duration_us", func(g *store.Rollup) *store.Distribution { return &g.Duration }},
+		{"handshake_us", func(g *store.Rollup) *store.Distribution { return &g.Handshake }},
+	} {
+		v, err := r.read(d.name)
+		if err != nil {
+			return err
+		}
+		for _, s := range r.sums {
+			for i := range s.groups {
+				*d.of(&s.groups[i]) = scratch.distribute(v, s.order[s.starts[i]:s.starts[i+1]])
+			}
+		}
+		r.release()
+	}
+	return nil
 }
 
 func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
@@ -225,52 +359,8 @@ func (v *vec) textOf(code uint32) string {
 	return v.dict[code]
 }
 
-// sum adds up the rows of one group.
-func (r *roller) sum(s *summer, k *rollupKey, rows []uint32) store.Rollup {
-	out := store.Rollup{
-		Time: k.time,
-		RollupKey: store.RollupKey{
-			Host: r.host.textOf(k.host), Service: r.service.textOf(k.service), Process: r.process.textOf(k.process),
-			Direction: r.direction.textOf(k.direction), ServicePort: k.port,
-			Country: r.country.textOf(k.country), ASN: k.asn, HasASN: k.hasASN, Class: k.class,
-		},
-		Rows: uint64(len(rows)),
-	}
-	sums := [6]*uint64{
-		&out.BytesSent, &out.BytesReceived, &out.SegmentsSent, &out.SegmentsReceived, &out.Retransmits, &out.BytesRetransmitted,
-	}
-	for i := range sums {
-		for _, row := range rows {
-			*sums[i] += r.moved[i][row]
-		}
-	}
-	closed := s.closed[:0]
-	for _, row := range rows {
-		if r.kind.textOf(r.kind.codes[row]) != store.Close.String() {
-			continue
-		}
-		closed = append(closed, row)
-		switch r.reason.textOf(r.reason.codes[row]) {
-		case tcp.CloseRefused.String(), tcp.CloseTimeout.String(), tcp.CloseUnreachable.String():
-			// Established connections can time out as well, but had a handshake.
-			if !r.handshake.known[row] {
-				out.Failed++
-			}
-		case tcp.CloseRSTSent.String(), tcp.CloseRSTReceived.String():
-			out.Reset++
-		}
-	}
-	s.closed = closed
-	out.Closed = uint64(len(closed))
-	out.RTT = s.distribute(r.rtt, closed)
-	out.Duration = s.distribute(r.duration, closed)
-	out.Handshake = s.distribute(r.handshake, closed)
-	return out
-}
-
 // A summer is scratch memory of sums.
 type summer struct {
-	closed []uint32
 	counts store.Histogram
 	buf    []byte
 }

@@ -1,10 +1,8 @@
 package parquet
 
 import (
-	"reflect"
-	"slices"
-
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 )
@@ -96,116 +94,64 @@ func (t *table) named(name string) *column {
 	return nil
 }
 
-// schemaOf describes columns to Parquet: in the order of their tags, which are
-// the field ids.
-func schemaOf(t *table, columns []column, optional []bool) *parquet.Schema {
-	group := make(parquet.Group, len(columns))
-	fields := make([]parquet.Field, 0, len(columns))
-	for i := range columns {
-		c := &columns[i]
-		n := nodeOf(c)
-		if optional[i] {
-			n = parquet.Optional(n)
-		}
-		n = parquet.FieldID(n, int(c.tag))
-		group[c.name] = n
-		fields = append(fields, namedNode{n, c.name})
-	}
-	return parquet.NewSchema(t.String(), orderedGroup{group, fields})
-}
-
-func nodeOf(c *column) parquet.Node {
+// typeOf is the type of a column in Parquet.
+func typeOf(c *column) parquet.Type {
 	switch c.typ {
 	case store.String, store.Addr:
-		return compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary))
+		return parquet.String().Type()
 	case store.Bytes:
-		return compressed(parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.DeltaLengthByteArray))
+		return parquet.ByteArrayType
 	case store.Time:
-		if c.hint == store.Repeated {
-			return compressed(parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.RLEDictionary))
-		}
-		return parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
-	case store.ID:
-		return parquet.Encoded(parquet.Uint(64), &parquet.Plain)
+		return parquet.Timestamp(parquet.Nanosecond).Type()
 	case store.Bool:
-		return compressed(parquet.Leaf(parquet.BooleanType))
-	case store.Uint64:
-		return numberNode(parquet.Uint(64), c.hint)
+		return parquet.BooleanType
+	case store.ID, store.Uint64:
+		return parquet.Uint(64).Type()
 	case store.Uint32:
-		return numberNode(parquet.Uint(32), c.hint)
+		return parquet.Uint(32).Type()
 	default:
-		return numberNode(parquet.Uint(16), c.hint)
+		return parquet.Uint(16).Type()
 	}
 }
 
-// numberNode packs numbers that vary into as many bits as they need, which makes
-// them smaller than zstd makes whole words, and costs less. Of numbers that rise
-// zstd finds the high bytes in the row before; one that falls out of line makes a
-// whole block of differences wide.
-func numberNode(n parquet.Node, h store.Hint) parquet.Node {
-	switch h {
-	case store.Repeated:
-		return compressed(parquet.Encoded(n, &parquet.RLEDictionary))
-	case store.Rising:
-		return compressed(parquet.Encoded(n, &parquet.Plain))
-	default:
-		return parquet.Encoded(n, &parquet.DeltaBinaryPacked)
-	}
+// isShort reports whether numbers of a type are stored in 32 bits, not 64.
+func isShort(t store.Type) bool { return t == store.Uint32 || t == store.Uint16 }
+
+// A form is how the pages of a column are encoded.
+type form struct {
+	encoding   format.Encoding
+	compressed bool
 }
 
-func compressed(n parquet.Node) parquet.Node { return parquet.Compressed(n, compression) }
-
-// writerOptions are those of a segment of so many rows.
-func writerOptions(t *table, s *parquet.Schema, rows int) []parquet.WriterOption {
-	var filters []parquet.BloomFilterColumn
-	for _, tag := range t.bloom {
-		filters = append(filters, parquet.SplitBlockFilter(bloomBits, t.column(tag).name))
+// formOf chooses the form of a column. Numbers that vary are packed into as many
+// bits as they need, which makes them smaller than zstd makes whole words, and costs
+// less. Of numbers that rise zstd finds the high bytes in the row before; one that
+// falls out of line makes a whole block of differences wide.
+func formOf(c *column) form {
+	switch {
+	case c.typ == store.String, c.typ == store.Addr:
+		return form{format.RLEDictionary, true}
+	case c.typ == store.Bytes:
+		return form{format.DeltaLengthByteArray, true}
+	case c.typ == store.ID:
+		return form{format.Plain, false}
+	case c.typ == store.Bool:
+		return form{format.Plain, true}
+	case c.hint == store.Repeated:
+		return form{format.RLEDictionary, true}
+	case c.typ == store.Time, c.hint == store.Varied:
+		return form{format.DeltaBinaryPacked, false}
+	default:
+		return form{format.Plain, true}
 	}
-	options := []parquet.WriterOption{
-		s,
-		parquet.CreatedBy("viewtcp", "store", "1"),
-		parquet.Compression(&parquet.Uncompressed), // unless its node says otherwise
-		parquet.BloomFilters(filters...),
-		parquet.PageBufferSize(min(pageBytes, (rows+1)*pageBytes/pageRows)),
-		parquet.DataPageVersion(1),        // those of version 2 leave the levels uncompressed
-		parquet.DataPageStatistics(false), // the column index has them
-	}
-	// Only the order of rows makes bounds of texts narrow.
-	for i := range t.columns {
-		if c := &t.columns[i]; textual(c.typ) && !slices.Contains(t.sort, c.tag) {
-			options = append(options, parquet.SkipPageBounds(c.name))
-		}
-	}
-	return options
 }
 
 const (
 	// bloomBits a value leaves about one wrong answer in a hundred.
 	bloomBits = 10
 	// pageRows is how many rows a page holds, in all columns alike, so that
-	// columns are read side by side; pageBytes, which the library allocates for each
-	// column, is just more than that many numbers take.
-	pageRows  = 8192
-	pageBytes = 128 << 10
+	// columns are read side by side.
+	pageRows = 8192
 )
 
 var compression = newZstd()
-
-// orderedGroup is a group whose fields keep their order; the library's own sorts
-// them by name.
-type orderedGroup struct {
-	parquet.Group
-	fields []parquet.Field
-}
-
-func (g orderedGroup) Fields() []parquet.Field { return g.fields }
-
-// namedNode is one field of an orderedGroup. Rows are written and read column by
-// column, never out of Go values.
-type namedNode struct {
-	parquet.Node
-	name string
-}
-
-func (n namedNode) Name() string                          { return n.name }
-func (n namedNode) Value(reflect.Value) (v reflect.Value) { return v }

@@ -150,6 +150,9 @@ type sealing struct {
 	// open is the file of open connections, made anew if created.
 	open    uint64
 	created bool
+	// vecs are columns that are at work: they go with the sealing, which comes
+	// once an hour on most hosts.
+	vecs vecPool
 }
 
 // run writes all segments of some batches.
@@ -170,7 +173,7 @@ func (s *sealing) run(batches []*loggedBatch) error {
 			}
 			continue
 		}
-		cached := newCachedSource(src, &s.e.vecs, twiceRead...)
+		cached := newCachedSource(src, &s.vecs, twiceRead...)
 		err := s.connections(cached, src)
 		cached.release()
 		if err != nil {
@@ -185,7 +188,7 @@ func (s *sealing) connections(src source, blocks blockSource) error {
 	if err := s.table(tables[store.Connections], src); err != nil {
 		return err
 	}
-	minutes, hours, err := rollUp(src)
+	minutes, hours, err := rollUp(src, &s.vecs)
 	if err != nil {
 		return fmt.Errorf("rolling up: %w", err)
 	}
@@ -350,7 +353,7 @@ func (e *Engine) readBack(f file, ft *footer, info *segmentInfo) error {
 	}
 	s, err := openSegment(f, size)
 	if err == nil {
-		err = s.verify(&e.vecs)
+		err = s.verify()
 	}
 	if err != nil {
 		return err

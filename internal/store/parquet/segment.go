@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
-
-	"github.com/parquet-go/parquet-go"
 
 	"github.com/viewtcp/viewtcp/internal/store"
 )
@@ -53,7 +52,7 @@ type part struct {
 	out   io.Writer
 	order []uint32
 	footer
-	pw *parquet.GenericWriter[any]
+	pw *segmentWriter
 }
 
 // writeSegments writes rows as Parquet files and completes their footers. Each
@@ -64,11 +63,13 @@ func writeSegments(t *table, src source, parts []*part) error {
 		return err
 	}
 	for _, p := range parts {
-		p.pw = parquet.NewGenericWriter[any](p.out, writerOptions(t, schemaOf(t, columns, optional), len(p.order))...)
+		if p.pw, err = newSegmentWriter(p.out, t, columns, optional, len(p.order)); err != nil {
+			return err
+		}
 		p.Format, p.Table, p.Rows = formatVersion, t.String(), uint64(len(p.order))
 		p.Checksums = make(map[string]string, len(columns))
 	}
-	cw := columnWriter{values: make([]parquet.Value, 0, valuesAtOnce)}
+	var cw chunkWriter
 	scratch := new(vec)
 	for i := range columns {
 		c := &columns[i]
@@ -77,15 +78,16 @@ func writeSegments(t *table, src source, parts []*part) error {
 		if err != nil {
 			return fmt.Errorf("column %s: %w", c.name, err)
 		}
-		cw.begin(v, i, optional[i])
+		cw.begin(t, c, v, i == 0, optional[i])
 		for _, p := range parts {
 			if c.tag == t.timeTag() {
-				p.First, p.Last = bounds(v, p.order)
+				p.First, p.Last = timeBounds(v, p.order)
 			}
-			if err := cw.write(p.pw.ColumnWriters()[i], p.order); err != nil {
+			sum, err := cw.write(p.pw, p.order, slices.Contains(t.bloom, c.tag))
+			if err != nil {
 				return fmt.Errorf("column %s: %w", c.name, err)
 			}
-			p.Checksums[c.name] = strconv.FormatUint(checksum(v, p.order), 16)
+			p.Checksums[c.name] = strconv.FormatUint(sum, 16)
 		}
 	}
 	for _, p := range parts {
@@ -93,8 +95,7 @@ func writeSegments(t *table, src source, parts []*part) error {
 		if err != nil {
 			return err
 		}
-		p.pw.SetKeyValueMetadata(footerKey, string(text))
-		if err := p.pw.Close(); err != nil {
+		if err := p.pw.close(footerKey, string(text)); err != nil {
 			return err
 		}
 	}
@@ -125,7 +126,7 @@ func usedColumns(t *table, src source) (used []column, optional []bool, err erro
 	return used, optional, nil
 }
 
-func bounds(v *vec, order []uint32) (first, last int64) {
+func timeBounds(v *vec, order []uint32) (first, last int64) {
 	for i, row := range order {
 		n := int64(v.nums[row])
 		if i == 0 {
@@ -136,32 +137,6 @@ func bounds(v *vec, order []uint32) (first, last int64) {
 	return first, last
 }
 
-// valuesAtOnce is how many values are handed to the library together.
-const valuesAtOnce = 2048
-
-// A columnWriter turns a vec into the library's values.
-type columnWriter struct {
-	v        *vec
-	index    int
-	optional bool
-	values   []parquet.Value
-	texts    []parquet.Value // by code
-	// allUnknown says that values are those of a column without any.
-	allUnknown bool
-}
-
-func (w *columnWriter) begin(v *vec, index int, optional bool) {
-	w.v, w.index, w.optional, w.allUnknown = v, index, optional, false
-	w.texts = w.texts[:0]
-	level := 0
-	if optional {
-		level = 1
-	}
-	for _, s := range v.dict {
-		w.texts = append(w.texts, parquet.ByteArrayValue(appendText(nil, v.typ, s)).Level(0, level, index))
-	}
-}
-
 // appendText appends the form in which a text is stored: addresses are written
 // out.
 func appendText(b []byte, t store.Type, s string) []byte {
@@ -169,96 +144,4 @@ func appendText(b []byte, t store.Type, s string) []byte {
 		return addrOf(s).AppendTo(b)
 	}
 	return append(b, s...)
-}
-
-func (w *columnWriter) write(cw *parquet.ColumnWriter, rows []uint32) error {
-	for len(rows) > 0 {
-		page := rows[:min(pageRows, len(rows))]
-		rows = rows[len(page):]
-		for len(page) > 0 {
-			part := page[:min(valuesAtOnce, len(page))]
-			page = page[len(part):]
-			w.fill(part)
-			if _, err := cw.WriteRowValues(w.values); err != nil {
-				return err
-			}
-		}
-		if err := cw.Flush(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *columnWriter) fill(rows []uint32) {
-	v := w.v
-	switch {
-	case v.unknown == v.len():
-		w.fillUnknown(len(rows))
-	case textual(v.typ):
-		w.fillTexts(rows)
-	case w.optional:
-		w.fillOptional(rows)
-	default:
-		w.fillRequired(rows)
-	}
-}
-
-// fillUnknown makes n values of a column without any.
-func (w *columnWriter) fillUnknown(n int) {
-	if w.allUnknown {
-		w.values = w.values[:n]
-		return
-	}
-	w.values = w.values[:cap(w.values)]
-	unknown := parquet.NullValue().Level(0, 0, w.index)
-	for i := range w.values {
-		w.values[i] = unknown
-	}
-	w.allUnknown, w.values = true, w.values[:n]
-}
-
-func (w *columnWriter) fillTexts(rows []uint32) {
-	values, codes := w.values[:0], w.v.codes
-	unknown := parquet.NullValue().Level(0, 0, w.index)
-	for _, row := range rows {
-		if c := codes[row]; c != noCode {
-			values = append(values, w.texts[c])
-		} else {
-			values = append(values, unknown)
-		}
-	}
-	w.values = values
-}
-
-// fillRequired makes values without levels, which costs a third.
-func (w *columnWriter) fillRequired(rows []uint32) {
-	values, nums := w.values[:len(rows)], w.v.nums
-	switch w.v.typ {
-	case store.Bool:
-		for i, row := range rows {
-			values[i] = parquet.BooleanValue(nums[row] != 0)
-		}
-	case store.Uint32, store.Uint16:
-		for i, row := range rows {
-			values[i] = parquet.Int32Value(int32(nums[row]))
-		}
-	default:
-		for i, row := range rows {
-			values[i] = parquet.Int64Value(int64(nums[row]))
-		}
-	}
-	w.values = values
-}
-
-func (w *columnWriter) fillOptional(rows []uint32) {
-	w.fillRequired(rows)
-	unknown := parquet.NullValue().Level(0, 0, w.index)
-	for i, row := range rows {
-		if w.v.known[row] {
-			w.values[i] = w.values[i].Level(0, 1, w.index)
-		} else {
-			w.values[i] = unknown
-		}
-	}
 }

@@ -258,9 +258,9 @@ func (s *segmentFile) complete(c *column) bool {
 }
 
 // verify reads all columns back and compares them with the footer.
-func (s *segmentFile) verify(pool *vecPool) error {
-	v := pool.get(store.Uint64)
-	defer pool.put(v)
+func (s *segmentFile) verify() error {
+	v := new(vec)
+	v.reset(store.Uint64)
 	v.reserve(int(s.footer.Rows))
 	for i := range s.table.columns {
 		c := &s.table.columns[i]

@@ -12,17 +12,15 @@ const noCode = ^uint32(0)
 
 // A vec is one column of some rows in memory. Numbers are in nums, with known
 // telling which there are; texts are codes into dict, each distinct text once.
-// Addresses are texts of 16 bytes.
+// Addresses are texts of 16 bytes. Bytes that are gathered are not looked up: hardly any are alike.
 type vec struct {
 	typ   store.Type
 	nums  []uint64
 	known []bool
 	codes []uint32
 	dict  []string
-	// index finds the codes of the first indexed texts; the others follow when one
-	// is looked for.
-	index   map[string]uint32
-	indexed int
+	// index finds the codes of the texts in dict.
+	index textIndex
 	// unknown counts values that are not known.
 	unknown int
 }
@@ -33,14 +31,8 @@ func textual(t store.Type) bool { return t == store.String || t == store.Bytes |
 func (v *vec) reset(t store.Type) {
 	v.typ, v.unknown = t, 0
 	v.nums, v.known, v.codes = v.nums[:0], v.known[:0], v.codes[:0]
-	v.dict, v.indexed = v.dict[:0], 0
-	if len(v.index) > 0 {
-		if len(v.index) > 256 {
-			v.index = nil // clearing it would cost its size for each column to come
-		} else {
-			clear(v.index)
-		}
-	}
+	v.dict = v.dict[:0]
+	v.index.reset()
 }
 
 // reserve makes room for n values.
@@ -61,46 +53,22 @@ func (v *vec) len() int {
 
 // code finds the code of a text, giving it one if it is new. The text is kept.
 func (v *vec) code(s string) uint32 {
-	if v.indexed < len(v.dict) {
-		v.indexDict()
+	c, slot, hash, ok := v.index.find(v.dict, s)
+	if !ok {
+		c = v.index.insert(slot, hash)
+		v.dict = append(v.dict, s)
 	}
-	if c, ok := v.index[s]; ok {
-		return c
-	}
-	return v.newCode(s)
+	return c
 }
 
 // codeOf is code for bytes that are not kept.
 func (v *vec) codeOf(b []byte) uint32 {
-	if v.indexed < len(v.dict) {
-		v.indexDict()
+	c, slot, hash, ok := v.index.findBytes(v.dict, b)
+	if !ok {
+		c = v.index.insert(slot, hash)
+		v.dict = append(v.dict, string(b))
 	}
-	if c, ok := v.index[string(b)]; ok {
-		return c
-	}
-	return v.newCode(string(b))
-}
-
-func (v *vec) newCode(s string) uint32 {
-	if v.index == nil {
-		v.index = make(map[string]uint32)
-	}
-	c := uint32(len(v.dict))
-	v.dict = append(v.dict, s)
-	v.index[s] = c
-	v.indexed++
 	return c
-}
-
-// indexDict makes the codes of texts known that came as a whole dictionary.
-func (v *vec) indexDict() {
-	if v.index == nil {
-		v.index = make(map[string]uint32, len(v.dict))
-	}
-	for c, s := range v.dict[v.indexed:] {
-		v.index[s] = uint32(v.indexed + c)
-	}
-	v.indexed = len(v.dict)
 }
 
 func (v *vec) addUnknown(n int) {
@@ -156,8 +124,11 @@ func gather[T any](v *vec, c *store.Column[T], rows []T) {
 			}
 		}
 	case c.Str != nil:
-		// Neighbours are often of one process: look at the last text first.
-		last, lastCode := "", noCode
+		// Most texts of a batch came a few rows before.
+		var recent [64]struct {
+			text string
+			code uint32 // plus one; 0 is empty
+		}
 		for i := range rows {
 			s, ok := c.Str(&rows[i])
 			if !ok {
@@ -165,10 +136,16 @@ func gather[T any](v *vec, c *store.Column[T], rows []T) {
 				v.unknown++
 				continue
 			}
-			if lastCode == noCode || s != last {
-				last, lastCode = s, v.code(s)
+			if c.Type == store.Bytes { // hardly any are alike
+				v.codes = append(v.codes, uint32(len(v.dict)))
+				v.dict = append(v.dict, s)
+				continue
 			}
-			v.codes = append(v.codes, lastCode)
+			r := &recent[spot(s)%len(recent)]
+			if r.code == 0 || r.text != s {
+				r.text, r.code = s, v.code(s)+1
+			}
+			v.codes = append(v.codes, r.code-1)
 		}
 	default:
 		var last tcp.Addr
@@ -186,6 +163,14 @@ func gather[T any](v *vec, c *store.Column[T], rows []T) {
 			v.codes = append(v.codes, lastCode)
 		}
 	}
+}
+
+// spot is a number that texts which differ have in common seldom enough.
+func spot(s string) int {
+	if s == "" {
+		return 0
+	}
+	return len(s) + 3*int(s[0]) + 5*int(s[len(s)/2]) + 7*int(s[len(s)-1])
 }
 
 // scatter hands row i of v to the setter of its column.
