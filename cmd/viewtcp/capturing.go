@@ -108,7 +108,7 @@ func (p *capturing) run(ctx context.Context) (err error) {
 	}
 	unfollow := p.follow()
 	err = p.readAll(ctx)
-	p.finish()
+	p.finish(2 * holdLongest)
 	err = errors.Join(err, unfollow(), p.failed, p.end())
 	p.summary()
 	switch {
@@ -253,11 +253,17 @@ func (p *capturing) flush() {
 	}
 }
 
-// finish lets go of all that still waits, as soon as its connection is known.
-func (p *capturing) finish() {
+// finish lets go of all that still waits, as soon as its connection is known, and
+// after a time with what is known.
+func (p *capturing) finish(within time.Duration) {
+	end := time.Now().Add(within)
 	for {
 		p.mu.Lock()
-		p.release(time.Now().UnixNano())
+		now := time.Now()
+		p.release(now.UnixNano())
+		for now.After(end) && p.queue.len() > 0 && !p.done {
+			p.emitFirst(now.UnixNano())
+		}
 		left := p.queue.len()
 		if p.done {
 			left = 0

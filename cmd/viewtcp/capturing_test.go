@@ -400,3 +400,21 @@ func TestPresent(t *testing.T) {
 		t.Error("a packet is looked at before it was captured")
 	}
 }
+
+// TestFinishInTime: packets whose connections nobody will tell of any more are let
+// go of when their time is over.
+func TestFinishInTime(t *testing.T) {
+	p := &capturing{c: &captureFlags{noProcess: true}}
+	s := &space{}
+	p.spaces = []*space{s}
+	now := time.Now().UnixNano()
+	for range 3 {
+		s.frame.Time, s.frame.Data = now, []byte{1}
+		p.queue.add(s, &joined{space: s, first: now, sent: true})
+	}
+	p.join.begun = now // a source that has just begun and told of nothing yet
+	p.finish(-time.Second)
+	if n := p.queue.len(); n != 0 {
+		t.Errorf("%d packets still wait", n)
+	}
+}

@@ -44,6 +44,9 @@ const (
 	// will say is in memory until then: 5 MB for the headers of short connections,
 	// of which there may be two, this one and the one that is being sealed.
 	recordSegment = 16 << 20
+	// recordLast is how long the last packets wait for their connections: the
+	// source may have ended before them, and tells of none any more.
+	recordLast = time.Second
 	// recordClosed is how long after its close a socket is found: twice as long as
 	// a packet may wait for it.
 	recordClosed = 2 * holdLongest
@@ -146,7 +149,7 @@ func (r *packetRecorder) open(ctx context.Context, flags *captureFlags) (*captur
 // follow reads packets until the capture ends.
 func (r *packetRecorder) follow(ctx context.Context, p *capturing) {
 	err := p.readAll(ctx)
-	p.finish()
+	p.finish(recordLast)
 	err = errors.Join(err, p.failed, p.end())
 	r.mu.Lock()
 	r.total = r.countsOf(p)
