@@ -167,8 +167,8 @@ func (g *gauges) prepare(x *aggregation, chunks []chunk) {
 			rows += int64(chunks[i].info.Rows)
 		}
 	}
-	// Not one row in eight is of a connection that is open for long.
-	if g.size*rows/8 > x.mem.left.Load()/2 {
+	// One row in five being the newest of a connection that has several is much.
+	if g.size*rows/5 > x.mem.left.Load() {
 		g.ends = &progress{chunks: chunks, finished: make([]bool, len(chunks)), last: math.MaxInt64}
 	}
 }

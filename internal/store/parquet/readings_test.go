@@ -12,7 +12,7 @@ import (
 // TestReadingsInLittleMemory asks for values of more connections of several rows
 // than memory holds at once: those that ended are let go on the way.
 func TestReadingsInLittleMemory(t *testing.T) {
-	const days, memory = 60, 50_000
+	const days, memory = 60, 44_000
 	rows := storetest.History(7, 1000, testBegin, days*24*time.Hour)
 	several := make(map[tcp.ID]bool)
 	for i := range rows {
