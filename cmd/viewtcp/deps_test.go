@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/viewtcp/viewtcp/internal/tcptest/need"
 )
 
 // module is the path before every package of ours.
@@ -406,9 +408,7 @@ func listPackages(t *testing.T) []pkg {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
-		if errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") == "" {
-			t.Skip("the go command is not in PATH")
-		}
+		need.That(t, !errors.Is(err, exec.ErrNotFound), "the program go")
 		if err != nil {
 			t.Fatalf("go list on %s: %v\n%s", goos, err, stderr.Bytes())
 		}

@@ -160,9 +160,6 @@ func TestTruth(t *testing.T) {
 // and changes 2 % of its bytes, from 20 seeds.
 func TestCapturesBroken(t *testing.T) {
 	dir := need.Captures(t)
-	if testing.Short() {
-		t.Skip("long")
-	}
 	files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
 	if err != nil {
 		t.Fatal(err)
