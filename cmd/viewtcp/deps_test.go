@@ -82,7 +82,7 @@ var layers = []layer{
 	{dir: "internal/tui", may: []string{"internal/tcp", "internal/filter", "internal/text", "internal/chart"}, why: "what it shows and does is handed to it; it never sees a source or the tracker"},
 	{dir: "internal/tail", may: []string{"internal/store"}, why: "lines of files become marks; it knows no connections"},
 	{dir: "internal/bundle", may: []string{"internal/tcp", "internal/store"}, why: "rows in a file; who writes or reads one has the store"},
-	{dir: "internal/usage", may: []string{"internal/tcp", "internal/store"}, why: "what hosts and processes use, as rows for whoever asks"},
+	{dir: "internal/usage", may: []string{"internal/tcp", "internal/store", "internal/host"}, why: "what hosts and processes use, as rows for whoever asks"},
 	{dir: "internal/api", may: []string{"internal/tcp", "internal/filter", "internal/store", "internal/output"}, why: "what both ends of HTTP agree on; it talks to nobody"},
 	{dir: "internal/web", may: []string{"internal/tcp", "internal/filter", "internal/store", "internal/text", "internal/api"}, why: backEndWhy},
 

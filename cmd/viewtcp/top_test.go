@@ -1,7 +1,6 @@
 package main
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,42 +8,6 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/tui"
 )
-
-func TestParseCounters(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		want       map[string]uint64
-		fails      bool
-	}{
-		{
-			"kernel", "Tcp: RtoAlgorithm MaxConn RetransSegs\nTcp: 1 -1 42\nTcpExt: ListenOverflows\nTcpExt: 7\n",
-			map[string]uint64{"Tcp.RtoAlgorithm": 1, "Tcp.RetransSegs": 42, "TcpExt.ListenOverflows": 7},
-			false,
-		},
-		{"fewer values", "Tcp: A B C\nTcp: 1 2\n", map[string]uint64{"Tcp.A": 1, "Tcp.B": 2}, false},
-		{"empty", "", map[string]uint64{}, false},
-		{"other group", "Tcp: A\nUdp: 1\n", map[string]uint64{}, true},
-		{"no values", "Tcp: A\n", map[string]uint64{}, false},
-	} {
-		got := make(map[string]uint64)
-		err := parseCounters(strings.NewReader(tt.text), got)
-		if !maps.Equal(got, tt.want) || (err != nil) != tt.fails {
-			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
-		}
-	}
-}
-
-func FuzzParseCounters(f *testing.F) {
-	f.Add("Tcp: A B\nTcp: 1 -1\nTcpExt: C\nTcpExt: 18446744073709551615\n")
-	f.Add("Tcp\n\n:\n:")
-	f.Fuzz(func(t *testing.T, text string) {
-		got := make(map[string]uint64)
-		_ = parseCounters(strings.NewReader(text), got)
-		if len(got) > len(text) {
-			t.Errorf("%d counters of %d bytes", len(got), len(text))
-		}
-	})
-}
 
 // TestLayoutStore: what is kept comes back, and a broken file is as good as none.
 func TestLayoutStore(t *testing.T) {

@@ -3,6 +3,7 @@ package usage
 import (
 	"os"
 
+	"github.com/viewtcp/viewtcp/internal/host"
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
@@ -133,7 +134,7 @@ func (s *Sampler) hostTCP(u *store.Usage, ports bool) {
 		if err != nil {
 			continue
 		}
-		_ = eachCounter(b, func(group, key []byte, v uint64) { // what came before the break holds
+		_ = host.EachCounter(b, func(group, key []byte, v uint64) { // what came before the break holds
 			name = append(append(append(name[:0], group...), '.'), key...)
 			if m, ok := tcpCounters[string(name)]; ok {
 				s.next[m] = v

@@ -137,37 +137,6 @@ func eachPair(b []byte, fn func(name []byte, value uint64)) {
 	}
 }
 
-// eachCounter calls fn for each value of /proc/net/snmp and netstat, which are
-// pairs of lines, names and then values (net/ipv4/proc.c). Values that are no
-// count are left out.
-func eachCounter(b []byte, fn func(group, name []byte, value uint64)) error {
-	for len(b) > 0 {
-		var names, values []byte
-		names, b, _ = bytes.Cut(b, []byte{'\n'})
-		values, b, _ = bytes.Cut(b, []byte{'\n'})
-		group, names, ok := bytes.Cut(names, []byte{':'})
-		if !ok {
-			return errFormat
-		}
-		again, values, ok := bytes.Cut(values, []byte{':'})
-		if !ok || !bytes.Equal(group, again) {
-			return errFormat
-		}
-		for {
-			var name, value []byte
-			name, names = word(names)
-			value, values = word(values)
-			if len(name) == 0 || len(value) == 0 {
-				break
-			}
-			if n, ok := number(value); ok {
-				fn(group, name, n)
-			}
-		}
-	}
-	return nil
-}
-
 // word cuts the first word off b.
 func word(b []byte) (first, rest []byte) {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {

@@ -58,21 +58,6 @@ func TestParsePressure(t *testing.T) {
 	}
 }
 
-func TestParseCounters(t *testing.T) {
-	const text = "Tcp: RtoMin MaxConn RetransSegs\nTcp: 200 -1 7\nTcpExt: ListenDrops New\nTcpExt: 3\n"
-	got := make(map[string]uint64)
-	err := eachCounter([]byte(text), func(group, name []byte, v uint64) { got[string(group)+"."+string(name)] = v })
-	want := map[string]uint64{"Tcp.RtoMin": 200, "Tcp.RetransSegs": 7, "TcpExt.ListenDrops": 3}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got)\n%s", err, diff)
-	}
-	for _, bad := range []string{"Tcp", "Tcp: A\nIp: 1\n", "Tcp: A\n"} {
-		if err := eachCounter([]byte(bad), func(_, _ []byte, _ uint64) {}); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-}
-
 func TestParseRest(t *testing.T) {
 	s, ok := parseSockstat([]byte("sockets: used 5\nTCP: inuse 4 orphan 1 tw 2 alloc 9 mem 3\nUDP: inuse 1\n"), "TCP:")
 	if want := (sockstat{inUse: 4, orphans: 1, timeWait: 2, memory: 3}); !ok || s != want {
@@ -129,11 +114,6 @@ func FuzzParsers(f *testing.F) {
 			t.Errorf("name %q", p.comm)
 		}
 		_, _, _, _ = parsePressure(b)
-		_ = eachCounter(b, func(group, name []byte, _ uint64) {
-			if len(name) == 0 {
-				t.Errorf("counter without a name in %q", group)
-			}
-		})
 		_, _ = parseSockstat(b, "TCP:")
 		_ = parseDisks(b, func([]byte, uint64, uint64, uint64) {})
 		_, _ = parseNumbers(b)
