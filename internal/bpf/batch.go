@@ -24,8 +24,9 @@ type batcher struct {
 	foreign bool
 	// refused is the error of the sink, which wants nothing more.
 	refused error
-	// minis counts the mini-sockets that were met.
-	minis int
+	// minis counts the mini-sockets that were met; walked all sockets that walks
+	// showed.
+	minis, walked int
 }
 
 func (b *batcher) start(sink tcp.Sink, clock func() tcp.Stamp, hz uint64, home uint32) {
@@ -88,6 +89,9 @@ func (b *batcher) add(p []byte, live bool) error {
 	}
 	if o.Mini {
 		b.minis++
+	}
+	if !live {
+		b.walked++
 	}
 	return nil
 }

@@ -29,6 +29,11 @@ type Config struct {
 	RingBytes int
 	// DeltaEvery is the time between two walks that report what changed.
 	DeltaEvery time.Duration
+	// StillFor is how long walks that report what changed may be left out while
+	// nothing moves: no segment, no read or write by a process, no event. What
+	// changes without them, as a listener's backlog does when its process
+	// accepts, is seen that much later. Zero leaves none out.
+	StillFor time.Duration
 	// FullEvery is the time between two walks that report everything.
 	FullEvery time.Duration
 	// Now reads the clocks.
@@ -42,6 +47,7 @@ func DefaultConfig() Config {
 	return Config{
 		RingBytes:  4 << 20,
 		DeltaEvery: time.Second,
+		StillFor:   10 * time.Second,
 		FullEvery:  time.Minute,
 		Now:        host.Now,
 		Logger:     slog.New(slog.DiscardHandler),

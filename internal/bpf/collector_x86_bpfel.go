@@ -33,6 +33,7 @@ const (
 	collectorProgWalkTcp        = "walk_tcp"
 	collectorVarFilesMode       = "files_mode"
 	collectorVarHomeNetns       = "home_netns"
+	collectorVarMoved           = "moved"
 	collectorVarOnlyNetns       = "only_netns"
 	collectorVarPass            = "pass"
 	collectorVarPidNs           = "pid_ns"
@@ -116,6 +117,7 @@ type collectorMapSpecs struct {
 type collectorVariableSpecs struct {
 	FilesMode    *ebpf.VariableSpec `ebpf:"files_mode"`
 	HomeNetns    *ebpf.VariableSpec `ebpf:"home_netns"`
+	Moved        *ebpf.VariableSpec `ebpf:"moved"`
 	OnlyNetns    *ebpf.VariableSpec `ebpf:"only_netns"`
 	Pass         *ebpf.VariableSpec `ebpf:"pass"`
 	PidNs        *ebpf.VariableSpec `ebpf:"pid_ns"`
@@ -171,6 +173,7 @@ func (m *collectorMaps) Close() error {
 type collectorVariables struct {
 	FilesMode    *ebpf.Variable `ebpf:"files_mode"`
 	HomeNetns    *ebpf.Variable `ebpf:"home_netns"`
+	Moved        *ebpf.Variable `ebpf:"moved"`
 	OnlyNetns    *ebpf.Variable `ebpf:"only_netns"`
 	Pass         *ebpf.Variable `ebpf:"pass"`
 	PidNs        *ebpf.Variable `ebpf:"pid_ns"`

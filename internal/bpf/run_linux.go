@@ -57,6 +57,13 @@ type run struct {
 	lost                bool
 	lastFull, lastDelta time.Time
 	lastMinis           time.Time
+
+	still *still
+	// heard says that events came since the last walk; calm that it showed
+	// nothing. lastWalk is when sockets were last walked in truth.
+	heard, calm bool
+	lastWalk    time.Time
+	sockets     int // full ones that it passed
 }
 
 // Run reports all sockets, then what happens. It must not be called on a
@@ -85,6 +92,8 @@ func (s *Source) Run(ctx context.Context, sink tcp.Sink) (err error) {
 	if err := r.baseline(); err != nil {
 		return err
 	}
+	r.still = openStill(s.home)
+	defer func() { err = errors.Join(err, r.still.close()) }()
 	s.meanwhile = r.hold
 	defer func() { s.meanwhile = nil }()
 	return r.loop(ctx)
@@ -170,7 +179,7 @@ func (r *run) full(ctx context.Context) error {
 	}
 	r.foreign, r.s.batch.foreign = foreign, false
 	r.lastFull = time.Now()
-	r.lastDelta = r.lastFull
+	r.lastDelta, r.lastWalk, r.calm = r.lastFull, r.lastFull, false
 	return nil
 }
 
@@ -178,12 +187,23 @@ func (r *run) delta(ctx context.Context) error {
 	if err := r.drain(time.Now()); err != nil {
 		return err
 	}
+	unmoved, err := r.unmoved()
+	if err != nil {
+		return err
+	}
+	if unmoved {
+		r.lastDelta = time.Now()
+		return r.s.passStill(r.sockets)
+	}
 	minis := r.s.batch.minis <= fewMinis || time.Since(r.lastMinis) >= minisEvery
 	if minis {
 		r.lastMinis, r.s.batch.minis = time.Now(), 0
 	}
-	err := r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign, minis, func() error { return r.drain(time.Now()) })
+	r.s.batch.walked = 0
+	err = r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign, minis, func() error { return r.drain(time.Now()) })
 	r.lastDelta = time.Now()
+	r.lastWalk, r.calm = r.lastDelta, r.s.batch.walked == 0 && r.s.batch.minis == 0
+	r.sockets = r.s.batch.batch.Pass.Sockets
 	if err != nil {
 		return err
 	}
@@ -235,6 +255,7 @@ func (r *run) drain(deadline time.Time) error {
 	if len(b.batch.Observations) == 0 && !lost.Any() {
 		return nil
 	}
+	r.heard = true
 	return b.send()
 }
 

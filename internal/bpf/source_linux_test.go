@@ -88,6 +88,7 @@ type watch struct {
 	deltas  int
 	shown   int // full sockets in the last finished delta
 	showing int
+	sockets int // of the last finished delta, as it says itself
 	lost    tcp.Loss
 	// stall blocks the sink.
 	stall chan struct{}
@@ -139,6 +140,7 @@ func (w *watch) sink(b *tcp.Batch) error {
 		} else {
 			w.deltas++
 			w.shown = w.showing
+			w.sockets = b.Pass.Sockets
 		}
 		w.showing = 0
 	}

@@ -11,8 +11,11 @@ func TestEachCounter(t *testing.T) {
 		want       map[string]uint64
 		fails      bool
 	}{
-		{"as the kernel writes it", "Tcp: RtoMin MaxConn RetransSegs\nTcp: 200 -1 7\nTcpExt: ListenDrops New\nTcpExt: 3\n",
-			map[string]uint64{"Tcp.RtoMin": 200, "Tcp.RetransSegs": 7, "TcpExt.ListenDrops": 3}, false},
+		{
+			"as the kernel writes it", "Tcp: RtoMin MaxConn RetransSegs\nTcp: 200 -1 7\nTcpExt: ListenDrops New\nTcpExt: 3\n",
+			map[string]uint64{"Tcp.RtoMin": 200, "Tcp.RetransSegs": 7, "TcpExt.ListenDrops": 3},
+			false,
+		},
 		{"fewer values", "Tcp: A B C\nTcp: 1 2\n", map[string]uint64{"Tcp.A": 1, "Tcp.B": 2}, false},
 		{"empty", "", map[string]uint64{}, false},
 		{"no group", "Tcp", map[string]uint64{}, true},

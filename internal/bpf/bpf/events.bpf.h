@@ -109,8 +109,12 @@ int BPF_PROG(on_state_again, struct sock *sk, int old, int new)
  */
 static __always_inline void first_use(struct sock *sk)
 {
-	struct conn *c = bpf_sk_storage_get(&conns, sk, 0, 0);
+	struct conn *c;
 
+	/* Read first, so that a busy host does not write to one line from all CPUs. */
+	if (!moved)
+		moved = 1;
+	c = bpf_sk_storage_get(&conns, sk, 0, 0);
 	if (c && c->attr == ATTR_EXACT)
 		return;
 	if (!sk->sk_lock.owned || !wanted(sk))

@@ -36,6 +36,9 @@ volatile __u32 walk_minis;
 volatile __u32 walked;
 /* Set by a reader that waits for the next event without a timer. */
 volatile __u32 reader_sleeps;
+/* A process read from a socket or wrote to one, in whatever namespace: what may
+ * change without a segment. Taken back by who walks. */
+volatile __u32 moved;
 volatile __u32 files_mode;
 volatile __u32 pass;
 
