@@ -21,11 +21,12 @@ import (
 // them; here that would be most of what a query costs. The reader keeps its memory
 // from one column to the next.
 type columnReader struct {
-	raw   []byte // the column as it stands in the file
-	page  []byte // a page, uncompressed
-	dict  []byte // the dictionary, uncompressed
-	codes []uint32
-	nums  []uint64 // of the dictionary
+	headers headerReader
+	raw     []byte // the column as it stands in the file
+	page    []byte // a page, uncompressed
+	dict    []byte // the dictionary, uncompressed
+	codes   []uint32
+	nums    []uint64 // of the dictionary
 	// entries are where the texts of the dictionary begin, and its end.
 	entries []uint32
 	// known and indexes are those of one page.
@@ -36,7 +37,7 @@ type columnReader struct {
 	some    vec
 }
 
-var columnReaders = sync.Pool{New: func() any { return new(columnReader) }}
+var columnReaders = sync.Pool{New: func() any { return &columnReader{headers: newHeaderReader()} }}
 
 // maxPage is larger than any page of ours, uncompressed, bytes.
 const maxPage = 1 << 28
@@ -123,7 +124,7 @@ func (r *columnReader) pages(v *vec, f io.ReaderAt, m *chunkMeta, fn func(h *pag
 	}
 	r.mapped, r.entries, r.nums = false, r.entries[:0], r.nums[:0]
 	for b := r.raw; len(b) > 0; {
-		h, rest, err := parsePageHeader(b)
+		h, rest, err := r.headers.parse(b)
 		if err != nil {
 			return err
 		}

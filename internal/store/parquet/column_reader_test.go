@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -98,7 +99,8 @@ func FuzzDecodeHybrid(f *testing.F) {
 	})
 }
 
-// FuzzPageHeader holds the reader of page headers against the library's.
+// FuzzPageHeader checks that what comes of a header is what stands in it, and bounds
+// of its own.
 func FuzzPageHeader(f *testing.F) {
 	var p thrift.CompactProtocol
 	data := format.PageHeader{
@@ -126,30 +128,38 @@ func FuzzPageHeader(f *testing.F) {
 		}
 		f.Add(append(b, "body"...))
 	}
+	f.Add(bytes.Repeat([]byte{1<<4 | byte(thrift.STRUCT)}, 1<<20))            // structs in structs
+	f.Add([]byte("\x99\xfc\xff\xff\xff\xff\x07"))                             // a list of 1<<31-1 structs
+	f.Add([]byte("\x15\x00\x15\x02\x15\x02\x59\xfc\xff\xff\xff\xff\x07\x00")) // the same after a page's sizes
+	headers := newHeaderReader()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, rest, err := parsePageHeader(b)
+		got, rest, err := headers.parse(b)
 		if err != nil {
 			return
+		}
+		if len(rest) >= len(b) || string(rest) != string(b[len(b)-len(rest):]) || got.size > len(rest) ||
+			got.nulls > got.rows || got.levels+got.repeats > got.size {
+			t.Fatalf("%+v of %d bytes, %d left", got, len(b), len(rest))
+		}
+		if least := min(got.size, got.plain, got.rows, got.nulls, got.levels, got.repeats); least < 0 {
+			t.Fatalf("%+v", got)
 		}
 		var want format.PageHeader
 		r := p.NewReaderFromBytes(b)
 		if err := thrift.NewDecoder(r).Decode(&want); err != nil || len(b)-r.BytesRead() != len(rest) {
-			return // the library is as strict in other ways
+			t.Fatalf("%+v, which the library does not read: %v", got, err)
 		}
 		if got.kind != want.Type || got.size != int(want.CompressedPageSize) || got.plain != int(want.UncompressedPageSize) || got.crc != uint32(want.CRC) {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
-		if v := want.DataPageHeaderV2; v.Valid && !want.DictionaryPageHeader.Valid && !want.DataPageHeader.Valid && (got.rows != int(v.V.NumRows) || got.nulls != int(v.V.NumNulls) ||
+		if v := want.DataPageHeaderV2; got.kind == format.DataPageV2 && (!v.Valid || got.rows != int(v.V.NumRows) || got.nulls != int(v.V.NumNulls) ||
 			got.encoding != v.V.Encoding || got.levels != int(v.V.DefinitionLevelsByteLength) || got.uncompressed != (v.V.IsCompressed.Valid && !v.V.IsCompressed.V)) {
 			t.Fatalf("%+v, want %+v", got, v.V)
 		}
-		if want.DataPageHeader.Valid && (want.DataPageHeaderV2.Valid || want.DictionaryPageHeader.Valid) {
-			return // the last one counts
-		}
-		if v := want.DataPageHeader; v.Valid && (got.rows != int(v.V.NumValues) || got.encoding != v.V.Encoding) {
+		if v := want.DataPageHeader; got.kind == format.DataPage && (!v.Valid || got.rows != int(v.V.NumValues) || got.encoding != v.V.Encoding) {
 			t.Fatalf("%+v, want %+v", got, v.V)
 		}
-		if v := want.DictionaryPageHeader; v.Valid && !want.DataPageHeaderV2.Valid && (got.rows != int(v.V.NumValues) || got.encoding != v.V.Encoding) {
+		if v := want.DictionaryPageHeader; got.kind == format.DictionaryPage && (!v.Valid || got.rows != int(v.V.NumValues) || got.encoding != v.V.Encoding) {
 			t.Fatalf("%+v, want %+v", got, v.V)
 		}
 	})

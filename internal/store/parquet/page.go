@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/viewtcp/viewtcp/internal/store"
@@ -27,180 +28,57 @@ type pageHeader struct {
 
 var errPage = fmt.Errorf("page: %w", store.ErrDamaged)
 
-// parsePageHeader reads the header at the front of b and returns what comes after
-// it. No number in it is negative, nor larger than an int32.
-func parsePageHeader(b []byte) (h pageHeader, rest []byte, err error) {
-	r := thriftReader{byteReader: byteReader{b: b}}
-	r.fields(0, func(id int, kind byte) bool {
-		switch {
-		case id == 1 && kind == thriftI32:
-			h.kind = format.PageType(r.int32())
-		case id == 2 && kind == thriftI32:
-			h.plain = r.int32()
-		case id == 3 && kind == thriftI32:
-			h.size = r.int32()
-		case id == 4 && kind == thriftI32:
-			h.crc = uint32(r.varint())
-		case id == 5 && kind == thriftStruct: // DataPageHeader
-			levels := format.RLE
-			r.fields(1, func(id int, kind byte) bool {
-				switch {
-				case id == 1 && kind == thriftI32:
-					h.rows = r.int32()
-				case id == 2 && kind == thriftI32:
-					h.encoding = format.Encoding(r.int32())
-				case id == 3 && kind == thriftI32:
-					levels = format.Encoding(r.int32())
-				default:
-					return false
-				}
-				return true
-			})
-			r.bad = r.bad || levels != format.RLE
-		case id == 7 && kind == thriftStruct: // DictionaryPageHeader
-			r.fields(1, func(id int, kind byte) bool {
-				switch {
-				case id == 1 && kind == thriftI32:
-					h.rows = r.int32()
-				case id == 2 && kind == thriftI32:
-					h.encoding = format.Encoding(r.int32())
-				default:
-					return false
-				}
-				return true
-			})
-		case id == 8 && kind == thriftStruct: // DataPageHeaderV2
-			r.fields(1, func(id int, kind byte) bool { return r.dataPage(&h, id, kind) })
-		default:
-			return false
-		}
-		return true
-	})
-	if r.bad || h.size > len(r.b) || h.nulls > h.rows || h.levels+h.repeats > h.size {
+// maxPageHeader is more than any header has, bytes. It bounds how deep the library
+// follows what it does not know.
+const maxPageHeader = 64 << 10
+
+// A headerReader reads the headers of pages. Its memory serves for all of them, or a
+// header would take twice the time.
+type headerReader struct {
+	b      thrift.BytesReader
+	d      *thrift.Decoder
+	header format.PageHeader
+}
+
+func newHeaderReader() headerReader {
+	b := new(thrift.CompactProtocol).NewReaderFromBytes(nil)
+	return headerReader{b: b, d: thrift.NewDecoder(b)}
+}
+
+// parse reads the header at the front of b and returns what comes after it. No count
+// or size in it is negative, nor larger than an int32.
+func (r *headerReader) parse(b []byte) (h pageHeader, rest []byte, err error) {
+	f := &r.header
+	*f = format.PageHeader{}
+	r.b.ResetBytes(b[:min(len(b), maxPageHeader)])
+	if err := r.d.Decode(f); err != nil {
 		return h, nil, errPage
 	}
-	return h, r.b, nil
-}
-
-// dataPage reads a field of a DataPageHeaderV2.
-func (r *thriftReader) dataPage(h *pageHeader, id int, kind byte) bool {
-	switch {
-	case id == 2 && kind == thriftI32:
-		h.nulls = r.int32()
-	case id == 3 && kind == thriftI32:
-		h.rows = r.int32()
-	case id == 4 && kind == thriftI32:
-		h.encoding = format.Encoding(r.int32())
-	case id == 5 && kind == thriftI32:
-		h.levels = r.int32()
-	case id == 6 && kind == thriftI32:
-		h.repeats = r.int32()
-	case id == 7 && (kind == thriftTrue || kind == thriftFalse):
-		h.uncompressed = kind == thriftFalse
-	default:
-		return false
+	rest = b[r.b.BytesRead():]
+	h = pageHeader{kind: f.Type, size: int(f.CompressedPageSize), plain: int(f.UncompressedPageSize), crc: uint32(f.CRC)}
+	known := false
+	switch f.Type {
+	case format.DataPage:
+		d := &f.DataPageHeader
+		known = d.Valid && d.V.DefinitionLevelEncoding == format.RLE
+		h.rows, h.encoding = int(d.V.NumValues), d.V.Encoding
+	case format.DictionaryPage:
+		d := &f.DictionaryPageHeader
+		known = d.Valid
+		h.rows, h.encoding = int(d.V.NumValues), d.V.Encoding
+	case format.IndexPage: // there is none of ours
+	case format.DataPageV2:
+		d := &f.DataPageHeaderV2
+		known = d.Valid
+		h.rows, h.nulls, h.encoding = int(d.V.NumRows), int(d.V.NumNulls), d.V.Encoding
+		h.levels, h.repeats = int(d.V.DefinitionLevelsByteLength), int(d.V.RepetitionLevelsByteLength)
+		h.uncompressed = d.V.IsCompressed.Valid && !d.V.IsCompressed.V
 	}
-	return true
-}
-
-// A thriftReader reads Thrift's compact protocol, thrift-compact-protocol.md.
-type thriftReader struct{ byteReader }
-
-// Types of fields.
-const (
-	thriftTrue   = 1
-	thriftFalse  = 2
-	thriftI8     = 3
-	thriftI16    = 4
-	thriftI32    = 5
-	thriftI64    = 6
-	thriftDouble = 7
-	thriftBinary = 8
-	thriftList   = 9
-	thriftSet    = 10
-	thriftMap    = 11
-	thriftStruct = 12
-	// maxThriftDepth is more than any header is deep.
-	maxThriftDepth = 8
-)
-
-// fields calls fn for each field of a struct. What fn does not take, by returning
-// false, is skipped.
-func (r *thriftReader) fields(depth int, fn func(id int, kind byte) bool) {
-	id := 0
-	for !r.bad {
-		b := r.byte()
-		kind := b & 15
-		if kind == 0 {
-			return
-		}
-		if d := int(b >> 4); d != 0 {
-			id += d
-		} else {
-			id = int(r.varint())
-		}
-		if !fn(id, kind) {
-			r.skip(depth, kind)
-		}
+	if !known || min(h.size, h.plain, h.rows, h.nulls, h.levels, h.repeats) < 0 ||
+		h.size > len(rest) || h.nulls > h.rows || h.levels > h.size-h.repeats {
+		return h, nil, errPage
 	}
-}
-
-// skip goes past a value.
-func (r *thriftReader) skip(depth int, kind byte) {
-	if depth > maxThriftDepth {
-		r.fail()
-		return
-	}
-	switch kind {
-	case thriftTrue, thriftFalse: // the type is the value
-	case thriftI8:
-		r.byte()
-	case thriftI16, thriftI32, thriftI64:
-		r.varint()
-	case thriftDouble:
-		r.bytes(8)
-	case thriftBinary:
-		r.bytes(r.uvarint())
-	case thriftList, thriftSet:
-		b := r.byte()
-		n := uint64(b >> 4)
-		if n == 15 {
-			n = r.uvarint()
-		}
-		r.items(depth, n, b&15)
-	case thriftMap:
-		if n := r.uvarint(); n > 0 {
-			kinds := r.byte()
-			for i := uint64(0); i < n && !r.bad; i++ {
-				r.items(depth, 1, kinds>>4)
-				r.items(depth, 1, kinds&15)
-			}
-		}
-	case thriftStruct:
-		r.fields(depth+1, func(int, byte) bool { return false })
-	default:
-		r.fail()
-	}
-}
-
-// items goes past values of a list, of which booleans take a byte.
-func (r *thriftReader) items(depth int, n uint64, kind byte) {
-	for i := uint64(0); i < n && !r.bad; i++ {
-		if kind == thriftTrue || kind == thriftFalse {
-			r.byte()
-		} else {
-			r.skip(depth+1, kind)
-		}
-	}
-}
-
-// int32 reads a number that is not negative.
-func (r *thriftReader) int32() int {
-	n := r.varint()
-	if n < 0 || n > math.MaxInt32 {
-		return int(r.fail())
-	}
-	return int(n)
+	return h, rest, nil
 }
 
 // decodeHybrid fills dst with numbers of so many bits, at most 32, in the encoding
