@@ -7,16 +7,6 @@ import (
 	"github.com/viewtcp/viewtcp/internal/tcp"
 )
 
-// A rollupKey is a group of connections' rows, by codes of the columns.
-type rollupKey struct {
-	time                              int64
-	host, service, process, direction uint32
-	country, asn                      uint32
-	port                              uint16
-	class                             store.Class
-	hasASN                            bool
-}
-
 // A roller makes roll-ups out of rows of connections. It holds the columns that the
 // rows are grouped by at first, and then one after the other of those that are
 // summed.
@@ -29,6 +19,9 @@ type roller struct {
 	time, host, service, process, direction *vec
 	localPort, remotePort, country, asn     *vec
 	remote                                  *vec
+	// ports and classes are the service port and the class of each row.
+	ports   []uint64
+	classes []uint32
 
 	// moved is how far a counter went, by row.
 	moved  []uint64
@@ -101,7 +94,7 @@ func rollUp(src source, pool *vecPool) (minutes, hours []store.Rollup, err error
 }
 
 // group finds the group of each row. Countries and networks are told apart by the
-// hour only, and networks where manyRows says so: by the minute they would make
+// hour only, and networks where many rows are of them: by the minute they would make
 // nearly as many groups as there are connections.
 func (r *roller) group() (err error) {
 	for _, f := range []struct {
@@ -123,39 +116,27 @@ func (r *roller) group() (err error) {
 			return err
 		}
 	}
-	r.sums = [2]*rollupSum{r.by(store.Minute, nil), r.by(store.Hour, r.manyRows())}
+	r.setPorts()
+	r.setClasses()
+	minutes := newPartition(r.time.len())
+	for _, v := range [...]*vec{r.host, r.service, r.process, r.direction} {
+		minutes.split(v.codes, len(v.dict))
+	}
+	minutes.split(numberCodes(r.ports, nil))
+	minutes.split(r.classes, int(store.ClassOther)+1)
+	hours := minutes.clone()
+	minutes.split(intervalCodes(r.time.nums, store.Minute))
+	hours.split(intervalCodes(r.time.nums, store.Hour))
+	hours.split(r.country.codes, len(r.country.dict))
+	networks := r.networks()
+	hours.split(numberCodes(networks, r.asn.known))
+	r.sums = [2]*rollupSum{r.by(minutes, store.Minute, nil), r.by(hours, store.Hour, networks)}
+	r.ports, r.classes = nil, nil
 	return nil
 }
 
-// An hourNetwork is an autonomous system in an hour.
-type hourNetwork struct {
-	hour int64
-	asn  uint32
-}
-
-// manyRows are the networks that have one in a hundred of the rows of an hour, or
-// more: the others are put together.
-func (r *roller) manyRows() map[hourNetwork]bool {
-	count := make(map[hourNetwork]int)
-	total := make(map[int64]int)
-	for i, t := range r.time.nums {
-		hour := int64(t) - floorMod(int64(t), store.Hour)
-		total[hour]++
-		if r.asn.known[i] {
-			count[hourNetwork{hour, uint32(r.asn.nums[i])}]++
-		}
-	}
-	many := make(map[hourNetwork]bool)
-	for k, n := range count {
-		if n*100 >= total[k.hour] {
-			many[k] = true
-		}
-	}
-	return many
-}
-
-// by finds the distinct keys of an interval, and that of each row.
-func (r *roller) by(interval int64, networks map[hourNetwork]bool) *rollupSum {
+// setPorts finds the service ports.
+func (r *roller) setPorts() {
 	direction := make([]tcp.Direction, len(r.direction.dict))
 	for i, s := range r.direction.dict {
 		for d := tcp.DirectionUnknown; d <= tcp.Transit; d++ {
@@ -164,52 +145,66 @@ func (r *roller) by(interval int64, networks map[hourNetwork]bool) *rollupSum {
 			}
 		}
 	}
-	class := make([]store.Class, len(r.remote.dict))
-	for i, s := range r.remote.dict {
-		class[i] = store.ClassOf(addrOf(s))
-	}
-	index := make(map[rollupKey]uint32)
-	s := &rollupSum{of: make([]uint32, r.time.len())}
-	for i := range s.of {
-		t := int64(r.time.nums[i])
-		k := rollupKey{
-			time: t - floorMod(t, interval),
-			host: r.host.codes[i], service: r.service.codes[i], process: r.process.codes[i],
-			direction: r.direction.codes[i], country: noCode,
-		}
-		if networks != nil {
-			k.country = r.country.codes[i]
-			if k.hasASN = r.asn.known[i]; k.hasASN && networks[hourNetwork{k.time, uint32(r.asn.nums[i])}] {
-				k.asn = uint32(r.asn.nums[i])
-			}
-		}
-		if c := r.remote.codes[i]; c != noCode {
-			k.class = class[c]
-		}
+	r.ports = make([]uint64, r.time.len())
+	for row, c := range r.direction.codes {
 		d := tcp.DirectionUnknown
-		if k.direction != noCode {
-			d = direction[k.direction]
+		if c != noCode {
+			d = direction[c]
 		}
-		k.port = store.ServicePort(d, uint16(r.localPort.nums[i]), uint16(r.remotePort.nums[i]))
-		g, ok := index[k]
-		if !ok {
-			g = uint32(len(s.groups))
-			index[k] = g
-			s.groups = append(s.groups, r.rollup(&k))
-		}
-		s.groups[g].Rows++
-		s.of[i] = g
+		r.ports[row] = uint64(store.ServicePort(d, uint16(r.localPort.nums[row]), uint16(r.remotePort.nums[row])))
 	}
-	return s
 }
 
-// rollup begins the roll-up of a group.
-func (r *roller) rollup(k *rollupKey) store.Rollup {
-	return store.Rollup{Time: k.time, RollupKey: store.RollupKey{
-		Host: r.host.textOf(k.host), Service: r.service.textOf(k.service), Process: r.process.textOf(k.process),
-		Direction: r.direction.textOf(k.direction), ServicePort: k.port,
-		Country: r.country.textOf(k.country), ASN: k.asn, HasASN: k.hasASN, Class: k.class,
-	}}
+// setClasses finds the classes of the remote ends.
+func (r *roller) setClasses() {
+	class := make([]uint32, len(r.remote.dict))
+	for i, s := range r.remote.dict {
+		class[i] = uint32(store.ClassOf(addrOf(s)))
+	}
+	r.classes = make([]uint32, r.time.len())
+	for row, c := range r.remote.codes {
+		if c != noCode {
+			r.classes[row] = class[c]
+		}
+	}
+}
+
+// networks are the autonomous systems of the rows that have one in a hundred of the
+// rows of an hour, or more: the others are put together as 0.
+func (r *roller) networks() []uint64 {
+	hours := newPartition(r.time.len())
+	hours.split(intervalCodes(r.time.nums, store.Hour))
+	each := hours.clone()
+	each.split(numberCodes(r.asn.nums, r.asn.known))
+	total, count := hours.counts(), each.counts()
+	networks := make([]uint64, r.time.len())
+	for row, n := range r.asn.nums {
+		if count[each.of[row]]*100 >= total[hours.of[row]] {
+			networks[row] = n
+		}
+	}
+	return networks
+}
+
+// by begins the roll-ups of an interval: one of each part, of networks or of none.
+func (r *roller) by(p *partition, interval int64, networks []uint64) *rollupSum {
+	s := &rollupSum{of: p.of, groups: make([]store.Rollup, p.parts)}
+	for i, row := range p.firsts() {
+		g := &s.groups[i]
+		t := int64(r.time.nums[row])
+		g.Time = t - floorMod(t, interval)
+		g.RollupKey = store.RollupKey{
+			Host: r.host.textAt(row), Service: r.service.textAt(row), Process: r.process.textAt(row),
+			Direction: r.direction.textAt(row), ServicePort: uint16(r.ports[row]), Class: store.Class(r.classes[row]),
+		}
+		if networks != nil {
+			g.Country, g.ASN, g.HasASN = r.country.textAt(row), uint32(networks[row]), r.asn.known[row]
+		}
+	}
+	for i, n := range p.counts() {
+		s.groups[i].Rows = uint64(n)
+	}
+	return s
 }
 
 // count counts the ends, by how they came.
@@ -351,6 +346,9 @@ func (r *roller) distribute() error {
 }
 
 func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
+
+// textAt is the text of a row, nothing where it is unknown.
+func (v *vec) textAt(row uint32) string { return v.textOf(v.codes[row]) }
 
 func (v *vec) textOf(code uint32) string {
 	if code == noCode {
