@@ -11,62 +11,51 @@ const (
 	unknownWord = 0x9e3779b97f4a7c15
 )
 
-// checksum hashes the rows of a column in the given order; nil is as they are.
-func checksum(v *vec, order []uint32) uint64 {
-	h := uint64(fnvOffset)
-	if textual(v.typ) {
-		words := textWords(v)
-		each(len(v.codes), order, func(row int) {
+// A columnSum is the checksum of a column that comes some rows at a time.
+type columnSum struct {
+	sum   uint64
+	words []uint64 // of the texts of the column
+}
+
+func (s *columnSum) reset() { s.sum, s.words = fnvOffset, s.words[:0] }
+
+// add adds all rows of v, whose dictionary may have grown since the ones before.
+func (s *columnSum) add(v *vec) {
+	h := s.sum
+	switch {
+	case textual(v.typ):
+		s.words = appendWords(s.words, v)
+		for _, c := range v.codes {
 			w := uint64(unknownWord)
-			if c := v.codes[row]; c != noCode {
-				w = words[c]
+			if c != noCode {
+				w = s.words[c]
 			}
 			h = (h ^ w) * fnvPrime
-		})
-		return h
-	}
-	if order != nil && v.unknown == 0 {
-		for _, row := range order {
-			h = (h ^ v.nums[row]) * fnvPrime
 		}
-		return h
-	}
-	each(len(v.nums), order, func(row int) {
-		w := uint64(unknownWord)
-		if v.known[row] {
-			w = v.nums[row]
+	case v.unknown == 0:
+		for _, n := range v.nums {
+			h = (h ^ n) * fnvPrime
 		}
-		h = (h ^ w) * fnvPrime
-	})
-	return h
+	default:
+		for row, n := range v.nums {
+			if !v.known[row] {
+				n = unknownWord
+			}
+			h = (h ^ n) * fnvPrime
+		}
+	}
+	s.sum = h
 }
 
-// each calls fn for the rows of order, or for all n as they are.
-func each(n int, order []uint32, fn func(row int)) {
-	if order == nil {
-		for row := range n {
-			fn(row)
-		}
-		return
-	}
-	for _, row := range order {
-		fn(int(row))
-	}
-}
-
-// textWords hashes the texts of a column.
-func textWords(v *vec) []uint64 {
-	if !textual(v.typ) {
-		return nil
-	}
-	words := make([]uint64, len(v.dict))
+// appendWords appends the hashes of those texts of a column that words lacks.
+func appendWords(words []uint64, v *vec) []uint64 {
 	var b []byte
-	for i, s := range v.dict {
+	for _, s := range v.dict[len(words):] {
 		if v.typ == store.Addr {
 			b = appendText(b[:0], v.typ, s)
-			words[i] = hashBytes(b)
+			words = append(words, hashBytes(b))
 		} else {
-			words[i] = hashBytes(s)
+			words = append(words, hashBytes(s))
 		}
 	}
 	return words

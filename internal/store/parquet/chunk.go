@@ -59,7 +59,7 @@ func (w *chunkWriter) begin(t *table, c *column, v *vec, first, optional bool) {
 	// Only the order of rows makes bounds of texts narrow. Readers look for the
 	// index of all columns from that of the first one on.
 	w.bounded = !textual(c.typ) || slices.Contains(t.sort, c.tag) || first
-	w.texts, w.words = storedTexts(v), textWords(v)
+	w.texts, w.words = storedTexts(v), appendWords(w.words[:0], v)
 }
 
 // storedTexts are the texts of a column in the form in which they are stored.

@@ -243,7 +243,7 @@ type dayRows struct {
 func orderRows(t *table, src source) ([]dayRows, error) {
 	var k sortKey
 	scratch := new(vec)
-	var times []int64
+	last := len(t.sort) - 1
 	for i, tag := range t.sort {
 		c := t.column(tag)
 		scratch.reset(c.typ)
@@ -251,33 +251,34 @@ func orderRows(t *table, src source) ([]dayRows, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.name, err)
 		}
-		last := i == len(t.sort)-1
-		k.add(v, last)
-		if last { // it is the time
-			times = make([]int64, len(v.nums))
-			for i, n := range v.nums {
-				times[i] = int64(n)
-			}
+		if i == last { // it is the time
+			return splitDays(k.order(v), v.nums), nil
+		}
+		k.add(v)
+	}
+	return nil, nil
+}
+
+// splitDays splits rows, which are in order, by the days of their times.
+func splitDays(order []uint32, times []uint64) []dayRows {
+	codes, n := intervalCodes(times, dayNanos)
+	if n == 1 {
+		return []dayRows{{dayOf(int64(times[0])), order}}
+	}
+	days, rows := make([]dayRows, n), make([]int, n)
+	for row, c := range codes {
+		if rows[c]++; rows[c] == 1 {
+			days[c].day = dayOf(int64(times[row]))
 		}
 	}
-	order := k.order()
-	if len(order) == 0 {
-		return nil, nil
+	for i := range days {
+		days[i].order = make([]uint32, 0, rows[i])
 	}
-	const dayNanos = 24 * store.Hour
-	var days []dayRows
-	index := make(map[int64]int)
 	for _, row := range order {
-		d := times[row] - floorMod(times[row], dayNanos)
-		at, ok := index[d]
-		if !ok {
-			at = len(days)
-			index[d] = at
-			days = append(days, dayRows{day: dayOf(d)})
-		}
-		days[at].order = append(days[at].order, row)
+		d := &days[codes[row]]
+		d.order = append(d.order, row)
 	}
-	return days, nil
+	return days
 }
 
 // writeSegmentFiles writes a segment for each day, reads them back, and gives them

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -255,27 +254,6 @@ func (s *segmentFile) complete(c *column) bool {
 		}
 	}
 	return true
-}
-
-// verify reads all columns back and compares them with the footer.
-func (s *segmentFile) verify() error {
-	v := new(vec)
-	v.reset(store.Uint64)
-	v.reserve(int(s.footer.Rows))
-	for i := range s.table.columns {
-		c := &s.table.columns[i]
-		if len(s.groups) == 0 || s.groups[0].columns[i].size == 0 {
-			continue
-		}
-		v.reset(c.typ)
-		if err := s.fill(v, c); err != nil {
-			return err
-		}
-		if got := strconv.FormatUint(checksum(v, nil), 16); got != s.footer.Checksums[c.name] {
-			return fmt.Errorf("column %s: checksum %s where the footer says %s: %w", c.name, got, s.footer.Checksums[c.name], store.ErrDamaged)
-		}
-	}
-	return nil
 }
 
 // addrOf turns the text of an address column back.
