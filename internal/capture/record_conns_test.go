@@ -24,13 +24,10 @@ func TestRecorderSamples(t *testing.T) {
 	}
 	st := r.Stats()
 	checkStats(t, st)
-	rec, err := OpenRecording(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns, err := rec.Connections(RecordQuery{})
-	if err != nil || len(conns) < 60 || len(conns) > 140 {
-		t.Errorf("%d of 400 connections, %v", len(conns), err)
+	rec := openRecording(t, dir)
+	conns := connsOf(t, rec)
+	if len(conns) < 60 || len(conns) > 140 {
+		t.Errorf("%d of 400 connections", len(conns))
 	}
 	for _, c := range conns {
 		if c.Packets != 4 {
@@ -122,13 +119,10 @@ func TestRecorderCutoff(t *testing.T) {
 			}
 			st := r.Stats()
 			checkStats(t, st)
-			rec, err := OpenRecording(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			conns, err := rec.Connections(RecordQuery{})
-			if err != nil || len(conns) != 1 || conns[0].Cut != cut || st.Cut != cut || rec.Segments()[0].Cutoff != tt.limit {
-				t.Errorf("%+v, %v, want %d cut, %+v", conns, err, cut, st)
+			rec := openRecording(t, dir)
+			conns := connsOf(t, rec)
+			if len(conns) != 1 || conns[0].Cut != cut || st.Cut != cut || rec.Segments()[0].Cutoff != tt.limit {
+				t.Errorf("%+v, want %d cut, %+v", conns, cut, st)
 			}
 		})
 	}
@@ -176,13 +170,9 @@ func TestRecorderForgets(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rec, err := OpenRecording(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns, err := rec.Connections(RecordQuery{})
-	if err != nil || len(conns) != 20 {
-		t.Fatal(len(conns), err)
+	conns := connsOf(t, openRecording(t, dir))
+	if len(conns) != 20 {
+		t.Fatalf("%d connections", len(conns))
 	}
 	for _, c := range conns {
 		if got := findAll(t, dir, RecordQuery{Tuples: []tcp.Tuple{c.Tuple}}); len(got) != 10 || c.Packets != 10 {

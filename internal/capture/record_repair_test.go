@@ -107,11 +107,7 @@ func TestRepairTornSegment(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
-			rec, err := OpenRecording(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			segs := rec.Segments()
+			segs := openRecording(t, dir).Segments()
 			if len(segs) != min(want, 1)+1 || segs[len(segs)-1].number != 4 {
 				t.Fatalf("cut at %d: %+v", n, segs)
 			}

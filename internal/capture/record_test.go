@@ -87,14 +87,30 @@ func checkStats(tb testing.TB, s RecorderStats) {
 	}
 }
 
-// findAll reads the packets of a query; data is copied.
-func findAll(tb testing.TB, dir string, q RecordQuery) []Frame {
+// openRecording opens what a recorder left.
+func openRecording(tb testing.TB, dir string) *Recording {
 	tb.Helper()
 	rec, err := OpenRecording(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	found := rec.Find(q)
+	return rec
+}
+
+// connsOf lists all connections of a recording.
+func connsOf(tb testing.TB, rec *Recording) []RecordedConn {
+	tb.Helper()
+	conns, err := rec.Connections(RecordQuery{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return conns
+}
+
+// findAll reads the packets of a query; data is copied.
+func findAll(tb testing.TB, dir string, q RecordQuery) []Frame {
+	tb.Helper()
+	found := openRecording(tb, dir).Find(q)
 	defer found.Close()
 	var out []Frame
 	for {
@@ -126,17 +142,14 @@ func TestRecorderFinds(t *testing.T) {
 	r.Tick(time.Unix(0, start+5_000_000))
 	check := func(t *testing.T, live bool) {
 		t.Helper()
-		rec, err := OpenRecording(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		rec := openRecording(t, dir)
 		segs := rec.Segments()
 		if len(segs) < 4 || segs[len(segs)-1].Live != live {
 			t.Errorf("segments %+v", segs)
 		}
-		conns, err := rec.Connections(RecordQuery{})
-		if err != nil || len(conns) != 40 {
-			t.Fatal(len(conns), err)
+		conns := connsOf(t, rec)
+		if len(conns) != 40 {
+			t.Fatalf("%d connections", len(conns))
 		}
 		for _, c := range conns {
 			w := want[c.Tuple]
@@ -212,12 +225,8 @@ func TestRecorderTellsDrops(t *testing.T) {
 	}
 	lost := func(name string, want ...uint64) {
 		t.Helper()
-		rec, err := OpenRecording(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got []uint64
-		for _, s := range rec.Segments() {
+		for _, s := range openRecording(t, dir).Segments() {
 			got = append(got, s.Lost)
 		}
 		if !slices.Equal(got, want) {
@@ -390,9 +399,8 @@ func TestRecorderSegmentAge(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rec, err := OpenRecording(dir)
-	if err != nil || len(rec.Segments()) != 2 {
-		t.Errorf("%+v, %v", rec.Segments(), err)
+	if segs := openRecording(t, dir).Segments(); len(segs) != 2 {
+		t.Errorf("%+v", segs)
 	}
 }
 
