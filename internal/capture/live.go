@@ -12,14 +12,9 @@ import (
 // AnyInterface is the name that stands for all interfaces of a namespace.
 const AnyInterface = "any"
 
-// Limits of a live capture.
-const (
-	// MaxLiveSnaplen is the most that is kept of a frame, bytes; large receive
-	// and send offload make frames of 64 KiB and more.
-	MaxLiveSnaplen = 256 << 10
-	// maxLiveReaders is the most rings that share the frames of an interface.
-	maxLiveReaders = 256
-)
+// MaxLiveSnaplen is the most that is kept of a frame, bytes; large receive and send
+// offload make frames of 64 KiB and more.
+const MaxLiveSnaplen = 256 << 10
 
 // LiveConfig says what to capture, and into how much memory.
 type LiveConfig struct {
@@ -151,7 +146,7 @@ type LiveStats struct {
 	Downs uint64
 }
 
-// Add sums the counts of several readers.
+// Add sums the counts of several captures.
 func (s LiveStats) Add(t LiveStats) LiveStats {
 	return LiveStats{
 		Received: s.Received + t.Received, Dropped: s.Dropped + t.Dropped, Freezes: s.Freezes + t.Freezes,

@@ -41,69 +41,42 @@ type Live struct {
 // OpenLive begins a capture. It needs CAP_NET_RAW: without, the error wraps
 // tcp.ErrPermission. A name that is no interface gives a *NoInterfaceError.
 func OpenLive(cfg LiveConfig) (*Live, error) {
-	ls, err := OpenLiveReaders(cfg, 1)
-	if err != nil {
-		return nil, err
-	}
-	return ls[0], nil
-}
-
-// OpenLiveReaders begins a capture with n readers, each with rings of its own
-// and to be used by a goroutine of its own. The frames are shared out so that
-// both directions of a connection go to the same reader.
-func OpenLiveReaders(cfg LiveConfig, n int) ([]*Live, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, fmt.Errorf("live capture: %w", err)
 	}
-	if n < 1 || n > maxLiveReaders {
-		return nil, fmt.Errorf("live capture: %d readers: want 1 to %d", n, maxLiveReaders)
-	}
-	ls := make([]*Live, n)
-	open := func() { err = openReaders(cfg, ls) }
+	l := &Live{cfg: cfg, stopped: make(chan struct{})}
+	open := func() { err = l.open() }
 	if cfg.Do == nil {
 		open()
 	} else if errDo := cfg.Do(open); errDo != nil {
 		err = errors.Join(fmt.Errorf("live capture: entering the namespace: %w", errDo), err)
 	}
 	if err != nil {
-		for _, l := range ls {
-			if l != nil {
-				_ = l.Close()
-			}
-		}
+		_ = l.Close()
 		return nil, err
 	}
-	return ls, nil
+	return l, nil
 }
 
-func openReaders(cfg LiveConfig, ls []*Live) error {
-	ifaces, err := findInterfaces(cfg.Interfaces)
-	if err != nil {
+// open opens a ring for each interface, in the namespace of the calling thread. What
+// it opened before an error is for Close.
+func (l *Live) open() (err error) {
+	if l.ifaces, err = findInterfaces(l.cfg.Interfaces); err != nil {
 		return fmt.Errorf("live capture: %w", err)
 	}
-	groups := make([]fanout, len(ifaces))
-	for i := range ls {
-		l := &Live{cfg: cfg, ifaces: ifaces, stopped: make(chan struct{})}
-		ls[i] = l
-		if l.poll, err = newPoller(); err != nil {
-			return fmt.Errorf("live capture: %w", err)
+	if l.poll, err = newPoller(); err != nil {
+		return fmt.Errorf("live capture: %w", err)
+	}
+	for i := range l.ifaces {
+		r, err := openRing(&l.cfg, &l.ifaces[i])
+		if err != nil {
+			return fmt.Errorf("capturing from %q: %w", l.ifaces[i].Name, err)
 		}
-		for j := range ifaces {
-			r, err := openRing(&l.cfg, &ifaces[j])
-			if err != nil {
-				return fmt.Errorf("capturing from %q: %w", ifaces[j].Name, err)
-			}
-			r.iface = uint32(j)
-			l.rings = append(l.rings, r)
-			if err := l.poll.add(r.fd, j); err != nil {
-				return fmt.Errorf("capturing from %q: %w", ifaces[j].Name, err)
-			}
-			if len(ls) > 1 {
-				if err := groups[j].join(r); err != nil {
-					return fmt.Errorf("sharing %q between %d readers: %w", ifaces[j].Name, len(ls), err)
-				}
-			}
+		r.iface = uint32(i)
+		l.rings = append(l.rings, r)
+		if err := l.poll.add(r.fd, i); err != nil {
+			return fmt.Errorf("capturing from %q: %w", l.ifaces[i].Name, err)
 		}
 	}
 	return nil

@@ -53,17 +53,14 @@ func counters(tb testing.TB, ns *tcptest.NetNS, name string) carried {
 	return carried{}
 }
 
-// balance reads how many frames readers were given or missed, and how many the
+// balance reads how many frames a capture was given or missed, and how many the
 // interfaces carried, at a moment when neither changes: the kernel sends packets
 // of its own when it likes.
-func balance(tb testing.TB, carried func() uint64, ls ...*capture.Live) (captured, on uint64) {
+func balance(tb testing.TB, carried func() uint64, l *capture.Live) (captured, on uint64) {
 	tb.Helper()
-	count := func() (n uint64) {
-		for _, l := range ls {
-			st := l.Stats()
-			n += st.Received + st.Dropped
-		}
-		return n
+	count := func() uint64 {
+		st := l.Stats()
+		return st.Received + st.Dropped
 	}
 	for range 100 {
 		before := count()

@@ -13,13 +13,7 @@ import (
 type Live struct{}
 
 // OpenLive begins a capture. Only Linux has one.
-func OpenLive(cfg LiveConfig) (*Live, error) {
-	_, err := OpenLiveReaders(cfg, 1)
-	return nil, err
-}
-
-// OpenLiveReaders begins a capture with several readers. Only Linux has one.
-func OpenLiveReaders(LiveConfig, int) ([]*Live, error) {
+func OpenLive(LiveConfig) (*Live, error) {
 	return nil, fmt.Errorf("live capture on %s: %w", runtime.GOOS, tcp.ErrNotSupported)
 }
 

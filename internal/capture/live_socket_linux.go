@@ -123,40 +123,6 @@ func attachProgram(fd int, raw []bpf.RawInstruction) error {
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
-// fanout is a group of sockets that share the frames of an interface.
-type fanout struct {
-	id     uint16
-	joined bool
-}
-
-// join makes a socket a member. The hash that shares out is over addresses and
-// ports sorted (fanout_demux_hash of net/packet/af_packet.c), so that it is the
-// same for both directions.
-func (g *fanout) join(r *ring) error {
-	fd, mode := r.fd, unix.PACKET_FANOUT_HASH
-	if !g.joined {
-		mode |= unix.PACKET_FANOUT_FLAG_UNIQUEID
-	}
-	if r.loopback {
-		// The group takes the place of its sockets, whose own setting is lost.
-		// Kernels before 5.12 do not know the flag and pay no heed to it.
-		mode |= unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING
-		r.skipLooped = true
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, mode<<16|int(g.id)); err != nil {
-		return fmt.Errorf("joining a fan-out group: %w", err)
-	}
-	if g.joined {
-		return nil
-	}
-	v, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
-	if err != nil {
-		return fmt.Errorf("reading the number of a fan-out group: %w", err)
-	}
-	g.id, g.joined = uint16(v), true
-	return nil
-}
-
 // findInterfaces looks the names up, in the namespace of the calling thread.
 func findInterfaces(names []string) ([]LiveInterface, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
