@@ -7,10 +7,10 @@ import (
 // zeekSide is the state of an end as Zeek's TCP analyzer sees it, which is
 // coarser than RFC 9293: conn_state follows from it.
 type zeekSide struct {
-	start, last, ackedTo       uint32
-	lastSYN, lastFIN, lastRST  uint32
-	repeats, zeros, gaps, sums uint32
-	state, prev                zeekState
+	start, last, ackedTo      uint32
+	lastSYN, lastFIN, lastRST uint32
+	repeats, zeros, gaps      uint32
+	state, prev               zeekState
 }
 
 type zeekState uint8
@@ -51,9 +51,9 @@ const (
 
 // History is Zeek's history: a letter an event, in upper case for the
 // initiator's. S SYN, H SYN-ACK, A pure ACK, D data, F FIN, R RST, I FIN with
-// RST, Q other combinations, T repeated payload, W zero window, G gap, C wrong
-// checksum (these four at 1, 10, 100, …); ^ the first segment was the
-// responder's.
+// RST, Q other combinations, T repeated payload, W zero window, G gap (these three at
+// 1, 10, 100, …); ^ the first segment was the responder's. There is no C for a wrong
+// checksum: the network card computes those of the capturing host's own packets later.
 func (c *Conn) History() string { return string(c.hist[:c.histLen]) }
 
 // ConnState is Zeek's conn_state.
@@ -189,9 +189,6 @@ func (c *Conn) zeek(dir int, s *capture.Segment, p *Packet) {
 	}
 	fwd, rev := &c.Sides[dir].z, &c.Sides[dir^1].z
 	f := s.Flags
-	if s.Info&capture.BadChecksum != 0 {
-		c.noteScaled(dir, &fwd.sums, 'C')
-	}
 	n := s.Len
 	if f&capture.RST != 0 {
 		n = 0

@@ -188,7 +188,6 @@ func TestCapturesBroken(t *testing.T) {
 				frames++
 				if Decode(&f, &s) == TCP {
 					tcps++
-					Verify(&f, &s)
 				}
 				a.Frame(&f)
 			}

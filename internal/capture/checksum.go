@@ -28,28 +28,3 @@ func checksumFold(sum uint64) uint16 {
 	}
 	return uint16(sum)
 }
-
-// Verify checks the checksum of a decoded segment and sets BadChecksum in its
-// Info when it is wrong. A segment that was not captured whole, or that ICMP
-// quotes, is left as it is, and so are those of the capturing host's own that
-// the network card was yet to finish: they look wrong.
-func Verify(f *Frame, s *Segment) {
-	length := int(s.HeaderLen) + int(s.Len)
-	if s.Info&(InICMP|CutHeader|Fragment|BadLength) != 0 || len(s.Payload) != int(s.Len) {
-		return
-	}
-	b := f.Data[s.TCPOffset:]
-	if len(b) < length {
-		return
-	}
-	var sum uint64
-	if s.Tuple.Local.Is4() && s.Tuple.Remote.Is4() {
-		sum = checksumAdd(checksumAdd(sum, s.Tuple.Local[12:]), s.Tuple.Remote[12:])
-	} else {
-		sum = checksumAdd(checksumAdd(sum, s.Tuple.Local[:]), s.Tuple.Remote[:])
-	}
-	sum += protoTCP + uint64(length)
-	if checksumFold(checksumAdd(sum, b[:length])) != 0xffff {
-		s.Info |= BadChecksum
-	}
-}

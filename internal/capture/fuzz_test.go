@@ -102,7 +102,7 @@ func FuzzDecode(f *testing.F) {
 			if len(s.Payload) > int(s.Len) {
 				t.Fatalf("%v: %d bytes of payload of %d", l, len(s.Payload), s.Len)
 			}
-			Verify(&frame, &s)
+			_ = badChecksum(&frame, &s)
 			HeadersOnly(&frame)
 			var cut Segment
 			if r := Decode(&frame, &cut); r != TCP || cut.Seq != s.Seq || cut.Tuple != s.Tuple || len(cut.Payload) > 0 {
@@ -150,8 +150,9 @@ func FuzzAnonymize(f *testing.F) {
 		if r := Decode(&after, &is); r != TCP {
 			t.Fatalf("%v: TCP became %v", l, r)
 		}
-		Verify(&before, &was)
-		Verify(&after, &is)
+		if badChecksum(&before, &was) != badChecksum(&after, &is) {
+			t.Fatalf("%v: only one of the checksums is right: %+v became %+v", l, was, is)
+		}
 		if was.Info != is.Info || was.Seq != is.Seq || was.Tuple.RemotePort != is.Tuple.RemotePort {
 			t.Fatalf("%v: %+v became %+v", l, was, is)
 		}

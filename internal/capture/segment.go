@@ -118,8 +118,6 @@ const (
 	Tunneled
 	// BadOptions tells that the options end in the middle of one.
 	BadOptions
-	// BadChecksum is set only when checksums are verified.
-	BadChecksum
 	// BadLength tells that the IP header leaves less room than the TCP header takes; Len
 	// is 0, and nothing follows from the segment's sequence number.
 	BadLength
