@@ -89,11 +89,7 @@ func (x *question) connectionsView() (func(context.Context) error, error) {
 	}
 	x.q.Limit, x.q.Reverse = x.h.limit, x.h.reverse
 	if f := p.sorter; f != nil {
-		// As list does it: numbers go from the largest on.
-		x.q.OrderBy = f
-		if f.Num != nil && f.Kind != tcp.KindState && f.Kind != tcp.KindPort {
-			x.q.Reverse = !x.q.Reverse
-		}
+		x.q.OrderBy, x.q.Reverse = f, f.LargestFirst() != x.h.reverse // as list does it
 	}
 	return func(ctx context.Context) error {
 		l := &storedList{x: x, p: p}

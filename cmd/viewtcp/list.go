@@ -168,33 +168,16 @@ func (p *printer) sort(conns []*tcp.Conn) {
 
 // order sorts by the field that was asked for, else by usual, if there is one.
 func (p *printer) order(conns []*tcp.Conn, usual func(a, b *tcp.Conn) int) {
-	switch {
-	case p.sorter != nil:
-		sign := 1
-		if p.sorter.Num != nil && p.sorter.Kind != tcp.KindState && p.sorter.Kind != tcp.KindPort {
-			sign = -1
-		}
-		slices.SortStableFunc(conns, func(a, b *tcp.Conn) int {
-			// Unknown stays last whichever way the rest is turned.
-			if ka, kb := p.sorter.Known(a), p.sorter.Known(b); ka != kb || !ka {
-				return p.sorter.Compare(a, b) * turn(p.c.reverse)
-			}
-			return sign * p.sorter.Compare(a, b)
-		})
-	case usual != nil:
+	if p.sorter != nil {
+		slices.SortStableFunc(conns, p.sorter.Order(p.c.reverse))
+		return
+	}
+	if usual != nil {
 		slices.SortStableFunc(conns, usual)
 	}
 	if p.c.reverse {
 		slices.Reverse(conns)
 	}
-}
-
-// turn undoes the reversal that follows.
-func turn(reverse bool) int {
-	if reverse {
-		return -1
-	}
-	return 1
 }
 
 func usualOrder(a, b *tcp.Conn) int {

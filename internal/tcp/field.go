@@ -177,6 +177,28 @@ func (f *Field) Compare(a, b *Conn) int {
 	}
 }
 
+// LargestFirst reports whether lists begin with the largest value of the field, as
+// those of numbers do.
+func (f *Field) LargestFirst() bool {
+	return f.Num != nil && f.Kind != KindState && f.Kind != KindPort
+}
+
+// Order compares as lists are sorted by the field: the largest first if LargestFirst
+// says so, the other way round with reverse, and what is unknown last either way. To
+// a stable sort, connections that are equal stay in their order either way.
+func (f *Field) Order(reverse bool) func(a, b *Conn) int {
+	sign := 1
+	if f.LargestFirst() != reverse {
+		sign = -1
+	}
+	return func(a, b *Conn) int {
+		if ka, kb := f.Known(a), f.Known(b); ka != kb || !ka {
+			return f.Compare(a, b)
+		}
+		return sign * f.Compare(a, b)
+	}
+}
+
 func compareKnown[T uint64 | string | int](x, y T, xok, yok bool) int {
 	switch {
 	case xok && !yok:

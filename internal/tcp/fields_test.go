@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -246,6 +247,43 @@ func TestFamily(t *testing.T) {
 		c := &Conn{Key: Key{Tuple: Tuple{Local: tt.local, Remote: tt.remote}}}
 		if got := family(c); got != tt.want {
 			t.Errorf("%v to %v is %s, want %s", tt.local, tt.remote, got, tt.want)
+		}
+	}
+}
+
+// TestOrder: numbers go from the largest on, ports and texts from the smallest, what
+// is unknown is last, and what is equal stays in its order: each also in reverse.
+func TestOrder(t *testing.T) {
+	conn := func(port uint16, rtt uint32, process string) *Conn {
+		c := &Conn{Key: Key{Tuple: Tuple{LocalPort: port}}, Metrics: Metrics{RTT: rtt}}
+		if rtt > 0 {
+			c.Has = HasRTT
+		}
+		if process != "" {
+			c.Process = &Process{Name: process}
+		}
+		return c
+	}
+	for _, tt := range []struct {
+		field   string
+		reverse bool
+		want    string // local ports
+	}{
+		{"rtt_us", false, "14325"},
+		{"rtt_us", true, "31425"},
+		{"process", false, "31425"},
+		{"process", true, "21435"},
+		{"local_port", false, "12345"},
+		{"local_port", true, "54321"},
+	} {
+		conns := []*Conn{conn(1, 900, "b"), conn(2, 0, "c"), conn(3, 100, "a"), conn(4, 900, "b"), conn(5, 0, "")}
+		slices.SortStableFunc(conns, FieldByName(tt.field).Order(tt.reverse))
+		var got []byte
+		for _, c := range conns {
+			got = strconv.AppendUint(got, uint64(c.LocalPort), 10)
+		}
+		if string(got) != tt.want {
+			t.Errorf("%s, reverse %t: %s, want %s", tt.field, tt.reverse, got, tt.want)
 		}
 	}
 }

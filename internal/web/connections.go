@@ -79,7 +79,7 @@ func (s *Server) connections(w *response, r *request) error {
 	}
 	list.Matched = len(conns)
 	if len(sorts) == 1 {
-		sortConns(conns, sorts[0], reverse)
+		slices.SortStableFunc(conns, sorts[0].Order(reverse))
 	} else if reverse {
 		slices.Reverse(conns)
 	}
@@ -112,24 +112,6 @@ func writeList(w *response, list *api.List, conns []*tcp.Conn, fields []*tcp.Fie
 
 // writeAt is how much is gathered before it is written, bytes.
 const writeAt = 64 << 10
-
-// sortConns orders as viewtcp list does: numbers largest first, texts by
-// alphabet, what is unknown last whichever way the rest is turned.
-func sortConns(conns []*tcp.Conn, f *tcp.Field, reverse bool) {
-	sign := 1
-	if f.Num != nil && f.Kind != tcp.KindState && f.Kind != tcp.KindPort {
-		sign = -1
-	}
-	if reverse {
-		sign = -sign
-	}
-	slices.SortStableFunc(conns, func(a, b *tcp.Conn) int {
-		if ka, kb := f.Known(a), f.Known(b); ka != kb || !ka {
-			return f.Compare(a, b)
-		}
-		return sign * f.Compare(a, b)
-	})
-}
 
 // pastConnections asks the store which connections were open at a moment.
 func (s *Server) pastConnections(ctx context.Context, at time.Time, f *filter.Filter, limit int) ([]*tcp.Conn, *api.Answer, error) {
