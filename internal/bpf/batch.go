@@ -24,9 +24,9 @@ type batcher struct {
 	foreign bool
 	// refused is the error of the sink, which wants nothing more.
 	refused error
-	// minis counts the mini-sockets that were met; walked all sockets that walks
+	// minis counts the mini-sockets that were met; shown all sockets that walks
 	// showed.
-	minis, walked int
+	minis, shown int
 }
 
 func (b *batcher) start(sink tcp.Sink, clock func() tcp.Stamp, hz uint64, home uint32) {
@@ -91,7 +91,7 @@ func (b *batcher) add(p []byte, live bool) error {
 		b.minis++
 	}
 	if !live {
-		b.walked++
+		b.shown++
 	}
 	return nil
 }

@@ -199,10 +199,10 @@ func (r *run) delta(ctx context.Context) error {
 	if minis {
 		r.lastMinis, r.s.batch.minis = time.Now(), 0
 	}
-	r.s.batch.walked = 0
+	r.s.batch.shown = 0
 	err = r.s.deltaPass(ctx, r.foreign || r.s.batch.foreign, minis, func() error { return r.drain(time.Now()) })
 	r.lastDelta = time.Now()
-	r.lastWalk, r.calm = r.lastDelta, r.s.batch.walked == 0 && r.s.batch.minis == 0
+	r.lastWalk, r.calm = r.lastDelta, r.s.batch.shown == 0 && r.s.batch.minis == 0
 	r.sockets = r.s.batch.batch.Pass.Sockets
 	if err != nil {
 		return err
