@@ -129,38 +129,44 @@ func gather[T any](v *vec, c *store.Column[T], rows []T) {
 			text string
 			code uint32 // plus one; 0 is empty
 		}
+		codes := v.growCodes(len(rows))
+		last, lastCode := "", noCode
 		for i := range rows {
 			s, ok := c.Str(&rows[i])
 			if !ok {
-				v.codes = append(v.codes, noCode)
+				codes[i] = noCode
 				v.unknown++
 				continue
 			}
 			if c.Type == store.Bytes { // hardly any are alike
-				v.codes = append(v.codes, uint32(len(v.dict)))
+				codes[i] = uint32(len(v.dict))
 				v.dict = append(v.dict, s)
 				continue
 			}
-			r := &recent[spot(s)%len(recent)]
-			if r.code == 0 || r.text != s {
-				r.text, r.code = s, v.code(s)+1
+			if lastCode == noCode || s != last {
+				r := &recent[spot(s)%len(recent)]
+				if r.code == 0 || r.text != s {
+					r.text, r.code = s, v.code(s)+1
+				}
+				last, lastCode = s, r.code-1
 			}
-			v.codes = append(v.codes, r.code-1)
+			codes[i] = lastCode
 		}
 	default:
+		codes := v.growCodes(len(rows))
 		var last tcp.Addr
 		lastCode := noCode
 		for i := range rows {
 			a, ok := c.Addr(&rows[i])
 			if !ok {
-				v.codes = append(v.codes, noCode)
+				codes[i] = noCode
 				v.unknown++
 				continue
 			}
 			if lastCode == noCode || a != last {
 				last, lastCode = a, v.codeOf(a[:])
 			}
-			v.codes = append(v.codes, lastCode)
+			codes[i] = lastCode
 		}
 	}
 }

@@ -20,6 +20,8 @@ type Generator struct {
 	roles []role
 	zipf  *rand.Zipf
 	peers []peer
+	nets  []string // names of networks
+	hosts string   // those of all peers, one after the other
 	ids   tcp.IDs
 
 	begin time.Time
@@ -55,13 +57,13 @@ type role struct {
 	local     tcp.Addr
 }
 
+// A peer has no pointers: there are so many that clearing up would notice.
 type peer struct {
-	addr    tcp.Addr
-	country string
-	asn     uint32
-	org     string
-	rtt     float64 // microseconds
-	host    string
+	addr     tcp.Addr
+	rtt      float64 // microseconds
+	net      uint16
+	host     uint32 // where its name begins in hosts
+	hostSize uint8
 }
 
 type long struct {
@@ -110,8 +112,17 @@ func NewGenerator(seed uint64, total int, begin time.Time, days float64) *Genera
 	remotes := min(200_000, max(50, total/4))
 	g.zipf = rand.NewZipf(rng, 1.1, 8, uint64(remotes-1))
 	g.peers = make([]peer, remotes)
+	var hosts []byte
 	for i := range g.peers {
-		g.peers[i] = makePeer(rng, i)
+		p := makePeer(rng, i)
+		p.host = uint32(len(hosts))
+		hosts = fmt.Appendf(hosts, "h%d.as%d.example.net", i%4000, p.net)
+		p.hostSize = uint8(len(hosts) - int(p.host))
+		g.peers[i] = p
+	}
+	g.hosts = string(hosts)
+	for i := range networks {
+		g.nets = append(g.nets, "Network "+strconv.Itoa(i)+" Ltd.")
 	}
 	for i, p := range programs {
 		pid := int32(700 + i*613)
@@ -138,12 +149,11 @@ func NewGenerator(seed uint64, total int, begin time.Time, days float64) *Genera
 	return g
 }
 
+const networks = 3000
+
 func makePeer(rng *rand.Rand, i int) peer {
-	asn := uint32(rng.Uint64() % 3000)
-	p := peer{
-		country: countries[int(asn)%len(countries)], asn: 1000 + asn*7, org: "Network " + strconv.Itoa(int(asn)) + " Ltd.",
-		rtt: math.Exp(rng.NormFloat64()*0.7 + math.Log(22000)),
-	}
+	asn := uint32(rng.Uint64() % networks)
+	p := peer{net: uint16(asn), rtt: math.Exp(rng.NormFloat64()*0.7 + math.Log(22000))}
 	if i%5 == 0 {
 		p.addr = tcp.Addr{0x20, 0x01, 0x0d, 0xb8, byte(asn >> 8), byte(asn)}
 		for j := 6; j < 16; j++ {
@@ -152,13 +162,14 @@ func makePeer(rng *rand.Rand, i int) peer {
 	} else {
 		p.addr = tcp.AddrFrom4([4]byte{byte(11 + asn%180), byte(asn >> 4), byte(rng.Uint32()), byte(rng.Uint32())})
 	}
-	p.host = fmt.Sprintf("h%d.as%d.example.net", i%4000, asn)
 	return p
 }
 
 // Reuse lets what Next returns hold until its next call only, so that a benchmark
 // does not pay for clearing away what the generator made.
 func (g *Generator) Reuse() { g.reuse = true }
+
+func (g *Generator) host(p *peer) string { return g.hosts[p.host:][:p.hostSize] }
 
 // Next appends the next n records to dst, by rising Time; fewer at the end.
 func (g *Generator) Next(dst []store.Record, n int) []store.Record {
@@ -241,14 +252,14 @@ func (g *Generator) short(now int64) store.Record {
 		c.Local = tcp.Addr{0x20, 0x01, 0x0d, 0xb8, 0, 3, 15: 0x17}
 	}
 	*names = *r.names
-	names.Country, names.ASN, names.ASOrg = p.country, p.asn, p.org
+	names.Country, names.ASN, names.ASOrg = countries[int(p.net)%len(countries)], 1000+uint32(p.net)*7, g.nets[p.net]
 	if r.direction == tcp.Outbound {
 		c.LocalPort, c.RemotePort = c.RemotePort, r.port
 		switch r.port {
 		case 443:
-			names.SNI, names.ALPN = p.host, "h2,http/1.1"
+			names.SNI, names.ALPN = g.host(p), "h2,http/1.1"
 		case 80:
-			names.HTTPHost = p.host
+			names.HTTPHost = g.host(p)
 		}
 	}
 	c.Names = names
