@@ -24,6 +24,9 @@ type chunkWriter struct {
 	optional bool
 	// bounded says that the file tells the bounds of the column's pages.
 	bounded bool
+	// same says that all rows of v have one value: half of the columns that have
+	// any are like that.
+	same bool
 	// texts and words are the dictionary of v as it is stored, and hashed.
 	texts []string
 	words []uint64
@@ -60,6 +63,7 @@ func (w *chunkWriter) begin(t *table, c *column, v *vec, first, optional bool) {
 	// index of all columns from that of the first one on.
 	w.bounded = !textual(c.typ) || slices.Contains(t.sort, c.tag) || first
 	w.texts, w.words = storedTexts(v), appendWords(w.words[:0], v)
+	w.same = v.unknown == 0 && v.alike()
 }
 
 // storedTexts are the texts of a column in the form in which they are stored.
@@ -152,6 +156,10 @@ func (w *chunkWriter) writeUnknown(f *segmentWriter, rows []uint32) (uint64, err
 // makeDictionary finds the distinct values of some rows and the code of each row.
 // Texts are sorted, so that zstd finds more in common.
 func (w *chunkWriter) makeDictionary(rows []uint32) (entries int) {
+	if w.same {
+		w.named, w.numbers = append(w.named[:0], 0), append(w.numbers[:0], w.v.nums[:min(len(w.v.nums), 1)]...)
+		return 1
+	}
 	w.codes = slices.Grow(w.codes[:0], len(rows))[:len(rows)]
 	if !textual(w.v.typ) {
 		w.index.reset()
@@ -229,6 +237,9 @@ func (w *chunkWriter) fill(enc format.Encoding, rows []uint32, at int, b *bounds
 	w.page = w.page[:0]
 	var err error
 	switch {
+	case enc == format.RLEDictionary && w.same:
+		w.fillSame(len(rows), b)
+		w.page, err = (&rle.DictionaryEncoding{}).EncodeInt32(w.page, w.ints)
 	case enc == format.RLEDictionary:
 		w.fillCodes(rows, w.codes[at:at+len(rows)], b)
 		w.page, err = (&rle.DictionaryEncoding{}).EncodeInt32(w.page, w.ints)
@@ -347,6 +358,27 @@ func (w *chunkWriter) fillCodes(rows []uint32, codes []int32, b *bounds) {
 		}
 		b.add(w.longs)
 	}
+}
+
+// fillSame is fillCodes for a column that has one value in all rows.
+func (w *chunkWriter) fillSame(rows int, b *bounds) {
+	w.ints = slices.Grow(w.ints[:0], rows)[:rows]
+	clear(w.ints)
+	var word uint64
+	if textual(w.v.typ) {
+		word = w.words[0]
+		b.addOf(0, 0)
+	} else {
+		word = w.numbers[0]
+		w.longs = append(w.longs[:0], int64(word))
+		b.add(w.longs)
+	}
+	h := w.sum
+	for range rows {
+		h = (h ^ word) * fnvPrime
+	}
+	w.sum, w.known = h, rows
+	w.levels = appendRun(w.levels[:0], rows, 1)
 }
 
 // fillTexts collects the texts of a page.

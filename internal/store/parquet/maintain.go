@@ -154,7 +154,7 @@ func (e *Engine) compact() error {
 				rows += list[n].Rows
 				n++
 			}
-			if n < 2 {
+			if n < 2 || n < minFew && lopsided(list[:n], rows) {
 				break
 			}
 			if err := e.merge(list[:n]); err != nil {
@@ -169,6 +169,16 @@ func (e *Engine) compact() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lopsided reports whether segments are one, of so many rows in all, and little
+// else: what is gained is not worth writing it again.
+func lopsided(list []segmentInfo, rows uint64) bool {
+	most := uint64(0)
+	for i := range list {
+		most = max(most, list[i].Rows)
+	}
+	return most > rows/8*7
 }
 
 // merge replaces segments of one table and day by one. A segment that is damaged

@@ -12,17 +12,11 @@ import (
 	"github.com/viewtcp/viewtcp/internal/store"
 )
 
-// seal turns the oldest unsealed batches into segments: about SealRows rows. It reports whether there is more to do. It is called with
-// maintaining held.
+// seal turns the oldest unsealed batches into segments. It reports whether there is
+// more to do. It is called with maintaining held.
 func (e *Engine) seal() (more bool, err error) {
 	v := e.view.Load()
-	batches, rows := v.unsealed, uint64(0)
-	for i, b := range batches {
-		if rows += b.rows(); rows >= uint64(e.cfg.SealRows) {
-			batches = batches[:i+1]
-			break
-		}
-	}
+	batches := e.toSeal(v.unsealed)
 	if len(batches) == 0 {
 		return false, nil
 	}
@@ -53,6 +47,22 @@ func (e *Engine) seal() (more bool, err error) {
 	e.status.Seals++
 	e.mu.Unlock()
 	return e.view.Load().rows >= uint64(e.cfg.SealRows), nil
+}
+
+// toSeal returns the oldest of some batches that make a segment: SealRows rows, or
+// those up to the end of a day when that is most of a segment, so that the next day
+// does not begin with a remainder that is merged later.
+func (e *Engine) toSeal(batches []*loggedBatch) []*loggedBatch {
+	rows, full := uint64(0), uint64(e.cfg.SealRows)
+	for i, b := range batches {
+		if i > 0 && rows > full/2 && dayOf(b.time) != dayOf(batches[i-1].time) {
+			return batches[:i]
+		}
+		if rows += b.rows(); rows >= full {
+			return batches[:i+1]
+		}
+	}
+	return batches
 }
 
 func rowsOf(batches []*loggedBatch) (n uint64) {

@@ -109,6 +109,20 @@ func (v *vec) has(i int) bool {
 	return v.known[i]
 }
 
+// alike reports whether all rows have the same value, if all are known; not of bytes,
+// of which each row has an entry of its own.
+func (v *vec) alike() bool {
+	if textual(v.typ) {
+		return len(v.dict) == 1
+	}
+	for _, n := range v.nums {
+		if n != v.nums[0] {
+			return false
+		}
+	}
+	return len(v.nums) > 0
+}
+
 // gather fills v with one column of rows.
 func gather[T any](v *vec, c *store.Column[T], rows []T) {
 	v.reset(c.Type)
