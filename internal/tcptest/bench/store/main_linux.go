@@ -105,6 +105,8 @@ func ingest(ctx context.Context, o *options, cfg parquet.Config, out io.Writer) 
 	runtime.LockOSThread() // the generator's time is that of this thread
 	g := storetest.NewGenerator(1, o.rows, firstDay, o.days)
 	g.Reuse()
+	// As `viewtcp serve` does, whose store this is.
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	debug.FreeOSMemory()
 	before, _ := memory()
 	var last int64
