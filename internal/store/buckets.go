@@ -60,6 +60,11 @@ func (h *Histogram) AddEncoded(s string) error {
 			return fmt.Errorf("histogram: bucket %d after %d: %w", i, last, ErrDamaged)
 		}
 		last = i
+		if len(s) > 1 && s[1] < 0x80 { // nearly all
+			h[i] += uint32(s[1])
+			s = s[2:]
+			continue
+		}
 		var n, shift uint64
 		j := 1
 		for {

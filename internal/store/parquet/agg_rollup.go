@@ -190,7 +190,7 @@ func (x *aggregation) rollUpChunk(t store.Table, g *grouper, number func([]strin
 	if err != nil {
 		return err
 	}
-	var sel []uint32
+	sel := make([]uint32, 0, len(times.nums))
 	for i, at := range times.nums {
 		if s.has(int64(at)) {
 			sel = append(sel, uint32(i))
@@ -203,34 +203,28 @@ func (x *aggregation) rollUpChunk(t store.Table, g *grouper, number func([]strin
 	if err != nil {
 		return err
 	}
-	// Where nothing moved and no segment was sent, nothing was counted.
 	counters := make([]*vec, len(x.q.Aggregates))
-	segments, err := r.col(placed(t, "segments_sent"))
-	if err != nil {
-		return err
-	}
+	var segments *vec
 	for j := range x.q.Aggregates {
+		name := "closed"
 		switch agg := &x.q.Aggregates[j]; agg.Func {
 		case store.Sum:
-			counters[j], err = r.col(placed(t, agg.Field.Name))
+			name = agg.Field.Name
 		case store.Closed:
-			counters[j], err = r.col(placed(t, "closed"))
 		default:
+			continue
 		}
-		if err != nil {
+		if counters[j], err = r.col(placed(t, name)); err != nil {
+			return err
+		}
+		// Where nothing moved and no segment was sent, nothing was counted.
+		if segments, err = r.col(placed(t, "segments_sent")); err != nil {
 			return err
 		}
 	}
-	var columns [len(distributionNames)][5]*vec
-	for which, ok := range x.wanted() {
-		for i, part := range [...]string{"_count", "_sum_us", "_min_us", "_max_us", "_buckets"} {
-			if !ok {
-				continue
-			}
-			if columns[which][i], err = r.col(placed(t, distributionNames[which]+part)); err != nil {
-				return err
-			}
-		}
+	columns, err := x.distColumns(t, r)
+	if err != nil {
+		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -265,31 +259,82 @@ func (x *aggregation) rollUpChunk(t store.Table, g *grouper, number func([]strin
 	if x.dists == nil {
 		return nil
 	}
-	for i, row := range sel {
-		if cell[i] == noCode {
+	for which := range columns {
+		if err := x.addDists(which, &columns[which], sel, cell); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// distColumns are the columns of a distribution in roll-ups. Those that the
+// aggregates do not need are nil.
+type distColumns struct{ count, sum, min, max, buckets *vec }
+
+func (x *aggregation) distColumns(t store.Table, r *chunkRows) (all [len(distributionNames)]distColumns, err error) {
+	for i := range x.q.Aggregates {
+		agg := &x.q.Aggregates[i]
+		if agg.Func < store.Min || agg.Func > store.Percentile {
 			continue
 		}
-		id := x.cells.ids[cell[i]]
-		for which := range columns {
-			c := &columns[which]
-			if c[0] == nil || c[0].nums[row] == 0 {
-				continue
+		which := distributionOf(agg.Field)
+		c := &all[which]
+		parts := map[string]**vec{"_count": &c.count}
+		switch agg.Func {
+		case store.Min:
+			parts["_min_us"] = &c.min
+		case store.Max:
+			parts["_max_us"] = &c.max
+		case store.Avg:
+			parts["_sum_us"] = &c.sum
+		default: // bounds of percentiles
+			parts["_min_us"], parts["_max_us"], parts["_buckets"] = &c.min, &c.max, &c.buckets
+		}
+		for part, v := range parts {
+			if *v, err = r.col(placed(t, distributionNames[which]+part)); err != nil {
+				return all, err
 			}
-			to, err := x.dists.at(x, which, id)
-			if err != nil {
+		}
+	}
+	return all, nil
+}
+
+// addDists adds the distributions of some rows to those of their cells.
+func (x *aggregation) addDists(which int, c *distColumns, sel, cell []uint32) error {
+	if c.count == nil {
+		return nil
+	}
+	last, to := noCode, (*dist)(nil)
+	for i, row := range sel {
+		n := c.count.nums[row]
+		if cell[i] == noCode || n == 0 {
+			continue
+		}
+		if cell[i] != last {
+			var err error
+			if to, err = x.dists.at(x, which, x.cells.ids[cell[i]]); err != nil {
 				return err
 			}
-			if to.n == 0 {
-				to.min = math.MaxUint64
-			}
-			to.n += c[0].nums[row]
-			to.sum(c[1].nums[row])
-			to.min, to.max = min(to.min, c[2].nums[row]), max(to.max, c[3].nums[row])
-			if code := c[4].codes[row]; code != noCode {
-				if err := to.histogram.AddEncoded(c[4].dict[code]); err != nil {
-					return err
-				}
-			}
+			last = cell[i]
+		}
+		if to.n == 0 {
+			to.min = math.MaxUint64
+		}
+		to.n += n
+		if c.sum != nil {
+			to.sum(c.sum.nums[row])
+		}
+		if c.min != nil {
+			to.min = min(to.min, c.min.nums[row])
+		}
+		if c.max != nil {
+			to.max = max(to.max, c.max.nums[row])
+		}
+		if c.buckets == nil || c.buckets.codes[row] == noCode {
+			continue
+		}
+		if err := to.histogram.AddEncoded(c.buckets.dict[c.buckets.codes[row]]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -380,16 +380,8 @@ func (r *columnReader) levels(m *chunkMeta, h *pageHeader, b []byte) (known int,
 		}
 		return h.rows, nil
 	}
-	r.indexes = slices.Grow(r.indexes[:0], h.rows)[:h.rows]
-	if err := decodeHybrid(r.indexes, b, 1); err != nil {
-		return 0, err
-	}
 	r.known = slices.Grow(r.known[:0], h.rows)[:h.rows]
-	for i, l := range r.indexes {
-		r.known[i] = l != 0
-		known += int(l)
-	}
-	return known, nil
+	return decodeLevels(r.known, b)
 }
 
 // spread puts the values at the front of a page where they belong.
@@ -415,10 +407,11 @@ func (r *columnReader) lookUp(dst []uint32, b []byte, entries int) error {
 	if len(b) == 0 || b[0] > 32 {
 		return errPage
 	}
-	if err := decodeHybrid(dst, b[1:], uint(b[0])); err != nil {
+	most, err := decodeHybrid(dst, b[1:], uint(b[0]))
+	if err != nil {
 		return err
 	}
-	if most := slices.Max(dst); int64(most) >= int64(entries) {
+	if int64(most) >= int64(entries) {
 		return fmt.Errorf("%w: index %d of %d", errPage, most, entries)
 	}
 	return nil

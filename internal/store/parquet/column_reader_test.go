@@ -87,7 +87,7 @@ func FuzzDecodeHybrid(f *testing.F) {
 			t.Fatal(err)
 		}
 		got := make([]uint32, len(want))
-		if err := decodeHybrid(got, enc, w); err != nil {
+		if _, err := decodeHybrid(got, enc, w); err != nil {
 			t.Fatal(err)
 		}
 		for i, n := range got {
@@ -95,7 +95,36 @@ func FuzzDecodeHybrid(f *testing.F) {
 				t.Fatalf("number %d of %d, of %d bits, is %d, want %d", i, len(want), w, n, want[i])
 			}
 		}
-		_ = decodeHybrid(make([]uint32, int(width)), b, w)
+		_, _ = decodeHybrid(make([]uint32, int(width)), b, w)
+	})
+}
+
+// FuzzDecodeLevels holds levels against the decoder of all numbers.
+func FuzzDecodeLevels(f *testing.F) {
+	f.Add([]byte("\x03\xa5"), uint8(7))
+	f.Add([]byte("\x10\x01\x05\xff\x00"), uint8(20))
+	f.Fuzz(func(t *testing.T, b []byte, rows uint8) {
+		known, nums := make([]bool, rows), make([]uint32, rows)
+		n, err := decodeLevels(known, b)
+		most, nerr := decodeHybrid(nums, b, 1)
+		if most > 1 {
+			nerr = errPage
+		}
+		if (err == nil) != (nerr == nil) {
+			t.Fatalf("error %v, of numbers %v", err, nerr)
+		}
+		if err != nil {
+			return
+		}
+		for i, is := range known {
+			if is != (nums[i] == 1) {
+				t.Fatalf("row %d of %d is known: %v, number %d", i, rows, is, nums[i])
+			}
+			n -= int(nums[i])
+		}
+		if n != 0 {
+			t.Fatalf("%d too many are said to be known", n)
+		}
 	})
 }
 

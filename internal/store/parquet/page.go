@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -81,47 +83,111 @@ func (r *headerReader) parse(b []byte) (h pageHeader, rest []byte, err error) {
 	return h, rest, nil
 }
 
-// decodeHybrid fills dst with numbers of so many bits, at most 32, in the encoding
-// RLE of Parquet: runs of one number and groups of eight that are packed.
-func decodeHybrid(dst []uint32, b []byte, width uint) error {
-	r := byteReader{b: b}
-	for len(dst) > 0 {
-		head := r.uvarint()
-		if r.bad {
-			return errPage
-		}
-		if head&1 == 0 {
-			var v uint32
-			for i, c := range r.bytes(uint64(width+7) / 8) {
-				v |= uint32(c) << (8 * i)
-			}
-			n := int(min(head>>1, uint64(len(dst))))
-			if r.bad || n == 0 {
-				return errPage
-			}
-			fill(dst[:n], v)
-			dst = dst[n:]
-			continue
-		}
-		groups := head >> 1
-		n := int(min(groups*8, uint64(len(dst))))
-		if n == 0 || groups > math.MaxInt32 {
-			return errPage
-		}
-		need := uint64(n) * uint64(width)
-		size := min(groups*uint64(width), uint64(len(r.b)))
-		if (need+7)/8 > size {
-			return errPage
-		}
-		unpack(dst[:n], r.b, width)
-		r.b, dst = r.b[size:], dst[n:]
-	}
-	return nil
+// A hybridRun is a part of numbers in the encoding RLE of Parquet.
+type hybridRun struct {
+	n      int
+	v      uint32 // all of them, or
+	packed []byte // groups of eight, and perhaps what comes after them
 }
 
+// hybridRun reads the next run of numbers of so many bits, at most 32, of which so
+// many are left.
+func (r *byteReader) hybridRun(width uint, left int) (run hybridRun, err error) {
+	head := r.uvarint()
+	if head&1 == 0 {
+		for i, c := range r.bytes(uint64(width+7) / 8) {
+			run.v |= uint32(c) << (8 * i)
+		}
+		if run.n = int(min(head>>1, uint64(left))); r.bad || run.n == 0 {
+			return run, errPage
+		}
+		return run, nil
+	}
+	groups := head >> 1
+	run.n = int(min(groups*8, uint64(left)))
+	if r.bad || run.n == 0 || groups > math.MaxInt32 {
+		return run, errPage
+	}
+	need := uint64(run.n) * uint64(width)
+	size := min(groups*uint64(width), uint64(len(r.b)))
+	if (need+7)/8 > size {
+		return run, errPage
+	}
+	run.packed, r.b = r.b, r.b[size:]
+	return run, nil
+}
+
+// decodeHybrid fills dst with numbers of so many bits, at most 32, in the encoding
+// RLE of Parquet: runs of one number and groups of eight that are packed. It returns
+// the greatest of them.
+func decodeHybrid(dst []uint32, b []byte, width uint) (most uint32, err error) {
+	r := byteReader{b: b}
+	for len(dst) > 0 {
+		run, err := r.hybridRun(width, len(dst))
+		if err != nil {
+			return 0, err
+		}
+		part := dst[:run.n]
+		if dst = dst[run.n:]; run.packed == nil {
+			fill(part, run.v)
+			most = max(most, run.v)
+			continue
+		}
+		unpack(part, run.packed, width)
+		most = max(most, slices.Max(part))
+	}
+	return most, nil
+}
+
+// bools are the bits of a byte, the lowest first.
+var bools = func() (all [256][8]bool) {
+	for b := range all {
+		for i := range 8 {
+			all[b][i] = b>>i&1 != 0
+		}
+	}
+	return all
+}()
+
+// decodeLevels fills known with definition levels, which are 0 or 1 in the encoding
+// of decodeHybrid, and returns how many are 1.
+func decodeLevels(known []bool, b []byte) (n int, err error) {
+	r := byteReader{b: b}
+	for len(known) > 0 {
+		run, err := r.hybridRun(1, len(known))
+		if err != nil {
+			return 0, err
+		}
+		part := known[:run.n]
+		known = known[run.n:]
+		switch {
+		case run.packed != nil:
+			for i := 0; i < len(part); i += 8 {
+				c := run.packed[i/8]
+				if left := len(part) - i; left < 8 {
+					c &= 1<<left - 1
+				}
+				copy(part[i:], bools[c][:])
+				n += bits.OnesCount8(c)
+			}
+		case run.v > 1:
+			return 0, errPage
+		default:
+			fill(part, run.v == 1)
+			n += int(run.v) * len(part)
+		}
+	}
+	return n, nil
+}
+
+// fill sets all of dst to v, most of it by copying what is set.
 func fill[T any](dst []T, v T) {
-	for i := range dst {
+	n := min(len(dst), 16)
+	for i := range n {
 		dst[i] = v
+	}
+	for ; n > 0 && n < len(dst); n *= 2 {
+		copy(dst[n:], dst[:n])
 	}
 }
 
