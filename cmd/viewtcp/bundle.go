@@ -302,8 +302,8 @@ func (g *gathering) addPackets() error {
 	if err != nil {
 		g.lacks("some of the recorded packets cannot be read")
 	}
-	x := &exportFlags{dir: dir, data: g.dir, from: g.from.UnixNano(), to: g.to.UnixNano()}
-	r := &recorded{ctx: g.ctx, e: env{stderr: io.Discard}, rec: rec, x: x, filter: g.filter, past: g.past}
+	r := &recorded{ctx: g.ctx, e: env{stderr: io.Discard}, rec: rec, dir: dir, filter: g.filter, past: g.past}
+	r.setRange(g.from, g.to)
 	chosen, err := r.choose()
 	if err != nil {
 		return err

@@ -26,13 +26,14 @@ type exportFlags struct {
 	write, dir, data string
 	since, until     string
 	disguise
-
-	// from and to are the times of the first and the last packet that may be
-	// taken, in nanoseconds since 1970; 0 is no bound.
-	from, to int64
+	packetTimes
 
 	daemon daemonFlags
 }
+
+// packetTimes are the times of the first and the last packet that may be taken, in
+// nanoseconds since 1970; 0 is no bound.
+type packetTimes struct{ from, to int64 }
 
 func newExport(e env) *cobra.Command {
 	var x exportFlags
@@ -116,12 +117,12 @@ func (x *exportFlags) checkTogether(e env, now time.Time) error {
 
 // setRange takes the packets from one moment on until before another; zero is no
 // bound.
-func (x *exportFlags) setRange(from, to time.Time) {
+func (t *packetTimes) setRange(from, to time.Time) {
 	if !from.IsZero() {
-		x.from = from.UnixNano()
+		t.from = from.UnixNano()
 	}
 	if !to.IsZero() {
-		x.to = to.UnixNano() - 1
+		t.to = to.UnixNano() - 1
 	}
 }
 
@@ -142,7 +143,7 @@ func export(ctx context.Context, e env, x *exportFlags, args []string, now time.
 	case err != nil:
 		e.warn("some of the recording cannot be read: " + err.Error())
 	}
-	r := &recorded{ctx: ctx, e: e, rec: rec, x: x, filter: f}
+	r := &recorded{ctx: ctx, e: e, rec: rec, dir: x.dir, packetTimes: x.packetTimes, filter: f}
 	if x.data != "" {
 		past, err := parquet.OpenReadOnly(filepath.Join(x.data, storeDir))
 		if err == nil {
@@ -151,19 +152,19 @@ func export(ctx context.Context, e env, x *exportFlags, args []string, now time.
 			e.warn("history cannot be read, so packets are chosen by themselves: " + err.Error())
 		}
 	}
-	return r.export()
+	return x.export(r)
 }
 
-// export writes what is chosen of the recording, or says that nothing is.
-func (r *recorded) export() error {
+// export writes what is chosen of a recording, or says that nothing is.
+func (x *exportFlags) export(r *recorded) error {
 	chosen, err := r.choose()
 	if err != nil {
 		return err
 	}
 	if len(chosen) == 0 {
-		return r.x.nothing(r.e, r.span())
+		return x.nothing(r.e, r.span())
 	}
-	return r.write(chosen)
+	return x.save(r, chosen)
 }
 
 // nothing says that nothing matches, and what there is.
@@ -194,9 +195,9 @@ func (r *recorded) span() string {
 	return "; the recording goes from " + at(first) + " to " + at(last)
 }
 
-// write writes the packets of the chosen connections to the file.
-func (r *recorded) write(chosen chosenConns) error {
-	out, err := newExporter(r.x.write, r.x.disguise)
+// save writes the packets of the chosen connections to the file.
+func (x *exportFlags) save(r *recorded, chosen chosenConns) error {
+	out, err := newExporter(x.write, x.disguise)
 	if err != nil {
 		return err
 	}
@@ -205,18 +206,18 @@ func (r *recorded) write(chosen chosenConns) error {
 		conns, err = r.writeTo(w, out, chosen, nil)
 		return err
 	}
-	if r.x.write == "-" {
+	if x.write == "-" {
 		err = write(r.e.stdout)
 	} else {
 		for _, s := range r.rec.Segments() {
-			if sameFile(filepath.Join(r.x.dir, s.Name), r.x.write) {
-				return usagef("-w %s: that is a file of the recording", r.x.write)
+			if sameFile(filepath.Join(r.dir, s.Name), x.write) {
+				return usagef("-w %s: that is a file of the recording", x.write)
 			}
 		}
-		err = replaceFile(r.x.write, write)
+		err = replaceFile(x.write, write)
 	}
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", r.x.write, err)
+		return fmt.Errorf("writing %s: %w", x.write, err)
 	}
 	if out.payload {
 		r.e.warn(fmt.Sprintf("the file holds payload of %d packets, as it was recorded; --headers-only leaves it out", out.withPayload))
@@ -224,7 +225,7 @@ func (r *recorded) write(chosen chosenConns) error {
 	if s := r.leftOut(); s != "" {
 		r.e.warn(s)
 	}
-	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(out.packets, "packets"), counted(conns, "connections"), output.Clean(r.x.write))
+	fmt.Fprintf(r.e.stderr, "viewtcp: wrote %s of %s to %s\n", counted(out.packets, "packets"), counted(conns, "connections"), output.Clean(x.write))
 	return nil
 }
 
@@ -232,7 +233,7 @@ func (r *recorded) write(chosen chosenConns) error {
 // connections had some. each, if it is not nil, is asked after each packet whether
 // to go on.
 func (r *recorded) writeTo(w io.Writer, out *exporter, chosen chosenConns, each func(p *recordedPacket) error) (int, error) {
-	if err := out.begin(w, cmp.Or(r.origin, "the recording in "+r.x.dir)); err != nil {
+	if err := out.begin(w, cmp.Or(r.origin, "the recording in "+r.dir)); err != nil {
 		return 0, err
 	}
 	conns := make(map[*chosenConn]bool)

@@ -25,8 +25,9 @@ type recorded struct {
 	ctx    context.Context //nolint:containedctx // of one command, whose calls it would follow everywhere
 	e      env
 	rec    *capture.Recording
-	x      *exportFlags
+	dir    string // of rec
 	filter *filter.Filter
+	packetTimes
 	// ids, if there are any, are the connections that are wanted, instead of
 	// those of the filter.
 	ids []tcp.ID
@@ -180,7 +181,7 @@ func (c *recordedConn) learn(f *capture.Frame, s *capture.Segment) {
 
 // query is what to read of the recording.
 func (r *recorded) query(tuples []tcp.Tuple) capture.RecordQuery {
-	return capture.RecordQuery{Tuples: tuples, From: r.x.from, To: r.x.to}
+	return capture.RecordQuery{Tuples: tuples, From: r.from, To: r.to}
 }
 
 // each reads packets in the order of their times.
@@ -333,13 +334,13 @@ func loneID(f *filter.Filter) (tcp.ID, bool) {
 func (r *recorded) tuplesOf(id tcp.ID) ([]tcp.Tuple, error) {
 	text := id.AppendTo(nil)
 	for _, s := range r.rec.Segments() {
-		if r.x.from != 0 && s.Last < r.x.from || r.x.to != 0 && s.First > r.x.to {
+		if r.from != 0 && s.Last < r.from || r.to != 0 && s.First > r.to {
 			continue
 		}
 		if err := r.ctx.Err(); err != nil {
 			return nil, err
 		}
-		path := filepath.Join(r.x.dir, s.Name)
+		path := filepath.Join(r.dir, s.Name)
 		if s.Live {
 			// It may have been sealed meanwhile.
 			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {

@@ -65,7 +65,7 @@ func (r *recorded) fromPast() (pastConns, error) {
 			if n++; n > maxPast {
 				return errTooMany
 			}
-			found.add(rec, r.x.to)
+			found.add(rec, r.to)
 			return nil
 		})
 		if errors.Is(err, errTooMany) {
@@ -83,11 +83,11 @@ var errTooMany = errors.New("too many connections")
 // pastQuery asks for some ids, or for what the filter wants.
 func (r *recorded) pastQuery(ids []tcp.ID) (*store.Query, error) {
 	q := &store.Query{Filter: r.filter, From: r.began(), To: time.Now().Add(time.Minute)}
-	if r.x.from != 0 {
-		q.From = time.Unix(0, r.x.from)
+	if r.from != 0 {
+		q.From = time.Unix(0, r.from)
 	}
-	if r.x.to != 0 {
-		q.To = time.Unix(0, r.x.to+1)
+	if r.to != 0 {
+		q.To = time.Unix(0, r.to+1)
 	}
 	for _, name := range pastFields {
 		if f := tcp.FieldByName(name); f != nil {

@@ -75,8 +75,7 @@ func exportFromServer(ctx context.Context, e env, x *exportFlags, args []string,
 	if err != nil {
 		return err
 	}
-	x.dir, x.from, x.to = dir, 0, 0
-	return (&recorded{ctx: ctx, e: e, rec: rec, x: x, filter: all, origin: "the daemon of " + d.URL()}).export()
+	return x.export(&recorded{ctx: ctx, e: e, rec: rec, dir: dir, filter: all, origin: "the daemon of " + d.URL()})
 }
 
 // newRecording makes a recording of one file, which write writes, in an empty

@@ -37,15 +37,14 @@ func (p *recordedPackets) Export(ctx context.Context, w io.Writer, q web.PacketQ
 	if err != nil {
 		done.Note = "some of the recording cannot be read"
 	}
-	x := &exportFlags{dir: p.dir}
-	x.setRange(q.From, q.To)
 	f := q.Filter
 	if f == nil {
 		if f, err = filter.Parse(""); err != nil {
 			return done, err
 		}
 	}
-	r := &recorded{ctx: ctx, e: env{stderr: io.Discard}, rec: rec, x: x, filter: f, ids: q.IDs, past: p.past}
+	r := &recorded{ctx: ctx, e: env{stderr: io.Discard}, rec: rec, dir: p.dir, filter: f, ids: q.IDs, past: p.past}
+	r.setRange(q.From, q.To)
 	chosen, err := r.choose()
 	if err != nil {
 		return done, err
