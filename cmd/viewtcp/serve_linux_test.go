@@ -409,29 +409,10 @@ func TestServeManaged(t *testing.T) {
 // happens now, and history goes on when there is space again.
 func TestServeFullDisk(t *testing.T) {
 	need.Root(t)
-	need.Programs(t, "unshare", "mount", "sh")
 	ns := tcptest.NewNetNS(t)
 	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
-	dir := t.TempDir()
-	small := wrapped("unshare", "--mount", "--propagation", "private", "sh", "-c",
-		`mount -t tmpfs -o size=4m none "$SMALL" && exec "$0" "$@"`)
-	p := serving(t, []how{withEnv("SMALL=" + dir), small}, dir, "--netns", ns.Path(), "--packets=false")
-	inside := filepath.Join("/proc", fmt.Sprint(p.cmd.Process.Pid), "root", dir)
-	filler := filepath.Join(inside, "filler")
-	f, err := os.Create(filler)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
-			size /= 2
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	p, inside := servingOnSmallDisk(t, ns, "4m")
+	filler := fillDisk(t, inside)
 	// Enough rows for any space that is left in what was begun.
 	client, ends := connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 300, Send: 50, Name: "waiting"})
 	if err := client.Call(tcptest.Op{Op: "close"}, &ends); err != nil {
@@ -468,22 +449,11 @@ func TestServeFullDisk(t *testing.T) {
 // TestServeSecondSignal: who does not want to wait need not.
 func TestServeSecondSignal(t *testing.T) {
 	need.Root(t)
-	need.Programs(t, "unshare", "mount", "sh")
 	ns := tcptest.NewNetNS(t)
 	_, at := serve(t, ns, tcptest.ServerConfig{Plain: true})
-	dir := t.TempDir()
 	// A disk that takes nothing keeps it from ending at once.
-	small := wrapped("unshare", "--mount", "--propagation", "private", "sh", "-c",
-		`mount -t tmpfs -o size=1m none "$SMALL" && exec "$0" "$@"`)
-	p := serving(t, []how{withEnv("SMALL=" + dir), small}, dir, "--netns", ns.Path(), "--packets=false")
-	f, err := os.Create(filepath.Join("/proc", fmt.Sprint(p.cmd.Process.Pid), "root", dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(f, io.LimitReader(zeros{}, 2<<20))
-	if err = errors.Join(f.Close(), err); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
+	p, inside := servingOnSmallDisk(t, ns, "1m")
+	fillDisk(t, inside)
 	client, ends := connectTo(t, ns, tcptest.ClientConfig{To: at.Addr, Count: 300, Send: 50})
 	if err := client.Call(tcptest.Op{Op: "close"}, &ends); err != nil {
 		t.Fatal(err)
@@ -504,11 +474,38 @@ func TestServeSecondSignal(t *testing.T) {
 	}
 }
 
-type zeros struct{}
+// servingOnSmallDisk begins a daemon whose data directory is a disk of so much, which
+// nobody else sees; inside is where the test does.
+func servingOnSmallDisk(t *testing.T, ns *tcptest.NetNS, size string) (p *program, inside string) {
+	t.Helper()
+	need.Programs(t, "unshare", "mount", "sh")
+	dir := t.TempDir()
+	small := wrapped("unshare", "--mount", "--propagation", "private", "sh", "-c",
+		`mount -t tmpfs -o size="$SIZE" none "$SMALL" && exec "$0" "$@"`)
+	p = serving(t, []how{withEnv("SMALL="+dir, "SIZE="+size), small}, dir, "--netns", ns.Path(), "--packets=false")
+	return p, filepath.Join("/proc", fmt.Sprint(p.cmd.Process.Pid), "root", dir)
+}
 
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
+// fillDisk takes all space that is left where a directory is, and returns the file
+// that has it.
+func fillDisk(t *testing.T, dir string) string {
+	t.Helper()
+	name := filepath.Join(dir, "filler")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // TestServeInProcess runs the daemon where the race detector sees it.

@@ -250,3 +250,19 @@ func (p *configParser) set(k *serveKey, value *yaml.Node) error {
 	}
 	return nil
 }
+
+// configList returns what stands in a list of a configuration, of so called things,
+// and what makes an error of an entry. A list that is not there has none.
+func configList(path, key, of string, node *yaml.Node) (items []*yaml.Node, wrong func(at *yaml.Node, format string, args ...any) error, err error) {
+	wrong = func(at *yaml.Node, format string, args ...any) error {
+		return usagef("%s:%d: %s: %w", path, at.Line, key, fmt.Errorf(format, args...))
+	}
+	switch {
+	case node == nil || node.Tag == "!!null":
+		return nil, wrong, nil
+	case node.Kind != yaml.SequenceNode:
+		return nil, nil, wrong(node, "it wants a list of %s, each beginning with a dash", of)
+	default:
+		return node.Content, wrong, nil
+	}
+}

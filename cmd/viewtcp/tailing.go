@@ -44,17 +44,12 @@ const noJournal = "the journal keeps its entries in a format of its own: have it
 
 // tailRules reads the section; what is wrong is told by file and line.
 func tailRules(path string, node *yaml.Node) ([]tail.Rule, error) {
-	wrong := func(at *yaml.Node, format string, args ...any) error {
-		return usagef("%s:%d: tail: %w", path, at.Line, fmt.Errorf(format, args...))
-	}
-	if node == nil || node.Tag == "!!null" {
-		return nil, nil
-	}
-	if node.Kind != yaml.SequenceNode {
-		return nil, wrong(node, "it wants a list of files, each beginning with a dash")
+	items, wrong, err := configList(path, "tail", "files", node)
+	if err != nil {
+		return nil, err
 	}
 	var rules []tail.Rule
-	for _, item := range node.Content {
+	for _, item := range items {
 		if item.Kind != yaml.MappingNode {
 			return nil, wrong(item, "each entry wants the keys file and pattern")
 		}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"go.yaml.in/yaml/v3"
 )
 
@@ -26,17 +24,12 @@ tap:
 
 // tapsOf reads the section; what is wrong is told by file and line.
 func tapsOf(path string, node *yaml.Node) ([]tapConfig, error) {
-	wrong := func(at *yaml.Node, format string, args ...any) error {
-		return usagef("%s:%d: tap: %w", path, at.Line, fmt.Errorf(format, args...))
-	}
-	if node == nil || node.Tag == "!!null" {
-		return nil, nil
-	}
-	if node.Kind != yaml.SequenceNode {
-		return nil, wrong(node, "it wants a list of interfaces, each beginning with a dash")
+	items, wrong, err := configList(path, "tap", "interfaces", node)
+	if err != nil {
+		return nil, err
 	}
 	var taps []tapConfig
-	for _, item := range node.Content {
+	for _, item := range items {
 		var t tapConfig
 		switch item.Kind {
 		case yaml.ScalarNode:
