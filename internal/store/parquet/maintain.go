@@ -178,7 +178,7 @@ func lopsided(list []segmentInfo, rows uint64) bool {
 	for i := range list {
 		most = max(most, list[i].Rows)
 	}
-	return most > rows/8*7
+	return 8*most > 7*rows
 }
 
 // merge replaces segments of one table and day by one. A segment that is damaged

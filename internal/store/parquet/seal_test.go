@@ -86,6 +86,7 @@ func TestMergeLopsided(t *testing.T) {
 		want []uint64
 	}{
 		{"alike", []int{40, 30}, []uint64{70}},
+		{"alike and tiny", []int{3, 3}, []uint64{6}},
 		{"one has nearly all", []int{90, 5, 5}, []uint64{90, 5, 5}},
 		{"many", []int{90, 1, 1, 1, 1, 1, 1, 1}, []uint64{97}},
 	} {
