@@ -16,6 +16,7 @@ import (
 
 	"github.com/viewtcp/viewtcp/internal/store"
 	"github.com/viewtcp/viewtcp/internal/store/parquet"
+	"github.com/viewtcp/viewtcp/internal/tcp"
 	"github.com/viewtcp/viewtcp/internal/tcptest"
 )
 
@@ -275,6 +276,11 @@ func measureSoak(ctx context.Context, o *options) (*report, error) {
 	if err != nil {
 		return r, err
 	}
+	if counts[2] > 0 {
+		if err := nameVanished(ctx, past, begin); err != nil {
+			return r, err
+		}
+	}
 	third := len(states) / 3
 	middle, last := highest(states[third:2*third]), highest(states[2*third:])
 	all := highest(states)
@@ -315,6 +321,22 @@ func soakOnce(ctx context.Context, o *options, past store.Querier) (made, wrong 
 			return made, wrong, err
 		}
 	}
+}
+
+// nameVanished says whose ends were not seen: a host may have connections of others.
+func nameVanished(ctx context.Context, past store.Querier, since time.Time) error {
+	q := &store.Query{From: since.Add(-time.Second), To: time.Now().Add(time.Minute)}
+	_, err := past.Records(ctx, q, func(rec *store.Record) error {
+		if c := rec.Conn; rec.Kind == store.Close && !c.Complete && c.Reason == tcp.CloseUnknown {
+			name := ""
+			if c.Process != nil {
+				name = c.Process.Name
+			}
+			fmt.Fprintf(os.Stderr, "bench: the end of %s:%d, %s:%d, process %q, was not seen\n", c.Local, c.LocalPort, c.Remote, c.RemotePort, name)
+		}
+		return nil
+	})
+	return err
 }
 
 // soakWrong counts the connections of which an end is not in history, is there
