@@ -302,7 +302,7 @@ func (g *gathering) addPackets() error {
 	if err != nil {
 		g.lacks("some of the recorded packets cannot be read")
 	}
-	r := &recorded{ctx: g.ctx, e: env{stderr: io.Discard}, rec: rec, dir: dir, filter: g.filter, past: g.past}
+	r := &recorded{ctx: g.ctx, e: env{stderr: io.Discard}, rec: rec, filter: g.filter, past: g.past}
 	r.setRange(g.from, g.to)
 	chosen, err := r.choose()
 	if err != nil {

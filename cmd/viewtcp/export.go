@@ -143,7 +143,7 @@ func export(ctx context.Context, e env, x *exportFlags, args []string, now time.
 	case err != nil:
 		e.warn("some of the recording cannot be read: " + err.Error())
 	}
-	r := &recorded{ctx: ctx, e: e, rec: rec, dir: x.dir, packetTimes: x.packetTimes, filter: f}
+	r := &recorded{ctx: ctx, e: e, rec: rec, packetTimes: x.packetTimes, filter: f}
 	if x.data != "" {
 		past, err := parquet.OpenReadOnly(filepath.Join(x.data, storeDir))
 		if err == nil {
@@ -210,7 +210,7 @@ func (x *exportFlags) save(r *recorded, chosen chosenConns) error {
 		err = write(r.e.stdout)
 	} else {
 		for _, s := range r.rec.Segments() {
-			if sameFile(filepath.Join(r.dir, s.Name), x.write) {
+			if sameFile(filepath.Join(r.rec.Dir(), s.Name), x.write) {
 				return usagef("-w %s: that is a file of the recording", x.write)
 			}
 		}
@@ -233,7 +233,7 @@ func (x *exportFlags) save(r *recorded, chosen chosenConns) error {
 // connections had some. each, if it is not nil, is asked after each packet whether
 // to go on.
 func (r *recorded) writeTo(w io.Writer, out *exporter, chosen chosenConns, each func(p *recordedPacket) error) (int, error) {
-	if err := out.begin(w, cmp.Or(r.origin, "the recording in "+r.dir)); err != nil {
+	if err := out.begin(w, cmp.Or(r.origin, "the recording in "+r.rec.Dir())); err != nil {
 		return 0, err
 	}
 	conns := make(map[*chosenConn]bool)

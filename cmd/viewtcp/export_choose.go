@@ -25,7 +25,6 @@ type recorded struct {
 	ctx    context.Context //nolint:containedctx // of one command, whose calls it would follow everywhere
 	e      env
 	rec    *capture.Recording
-	dir    string // of rec
 	filter *filter.Filter
 	packetTimes
 	// ids, if there are any, are the connections that are wanted, instead of
@@ -340,7 +339,7 @@ func (r *recorded) tuplesOf(id tcp.ID) ([]tcp.Tuple, error) {
 		if err := r.ctx.Err(); err != nil {
 			return nil, err
 		}
-		path := filepath.Join(r.dir, s.Name)
+		path := filepath.Join(r.rec.Dir(), s.Name)
 		if s.Live {
 			// It may have been sealed meanwhile.
 			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {

@@ -75,7 +75,7 @@ func exportFromServer(ctx context.Context, e env, x *exportFlags, args []string,
 	if err != nil {
 		return err
 	}
-	return x.export(&recorded{ctx: ctx, e: e, rec: rec, dir: dir, filter: all, origin: "the daemon of " + d.URL()})
+	return x.export(&recorded{ctx: ctx, e: e, rec: rec, filter: all, origin: "the daemon of " + d.URL()})
 }
 
 // newRecording makes a recording of one file, which write writes, in an empty

@@ -43,7 +43,7 @@ func (p *recordedPackets) Export(ctx context.Context, w io.Writer, q web.PacketQ
 			return done, err
 		}
 	}
-	r := &recorded{ctx: ctx, e: env{stderr: io.Discard}, rec: rec, dir: p.dir, filter: f, ids: q.IDs, past: p.past}
+	r := &recorded{ctx: ctx, e: env{stderr: io.Discard}, rec: rec, filter: f, ids: q.IDs, past: p.past}
 	r.setRange(q.From, q.To)
 	chosen, err := r.choose()
 	if err != nil {

@@ -23,6 +23,9 @@ type Recording struct {
 	ifaces   []Interface
 }
 
+// Dir is the directory of the recording.
+func (rec *Recording) Dir() string { return rec.dir }
+
 // RecordedSegment is one file of a recording.
 type RecordedSegment struct {
 	// Name is the file's name when the recording was opened.

@@ -81,10 +81,15 @@ func (d *dists) value(cell uint32, agg *store.Aggregate) (float64, bool) {
 	return d.cells[which][cell].value(agg)
 }
 
+// ofDistribution reports whether an aggregate is of one.
+func ofDistribution(agg *store.Aggregate) bool {
+	return agg.Func >= store.Min && agg.Func <= store.Percentile
+}
+
 // wanted says which distributions the aggregates need.
 func (x *aggregation) wanted() (w [len(distributionNames)]bool) {
 	for i := range x.q.Aggregates {
-		if g := &x.q.Aggregates[i]; g.Func >= store.Min && g.Func <= store.Percentile {
+		if g := &x.q.Aggregates[i]; ofDistribution(g) {
 			w[distributionOf(g.Field)] = true
 		}
 	}
@@ -274,7 +279,7 @@ type distColumns struct{ count, sum, min, max, buckets *vec }
 func (x *aggregation) distColumns(t store.Table, r *chunkRows) (all [len(distributionNames)]distColumns, err error) {
 	for i := range x.q.Aggregates {
 		agg := &x.q.Aggregates[i]
-		if agg.Func < store.Min || agg.Func > store.Percentile {
+		if !ofDistribution(agg) {
 			continue
 		}
 		which := distributionOf(agg.Field)

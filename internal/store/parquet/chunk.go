@@ -237,11 +237,12 @@ func (w *chunkWriter) fill(enc format.Encoding, rows []uint32, at int, b *bounds
 	w.page = w.page[:0]
 	var err error
 	switch {
-	case enc == format.RLEDictionary && w.same:
-		w.fillSame(len(rows), b)
-		w.page, err = (&rle.DictionaryEncoding{}).EncodeInt32(w.page, w.ints)
 	case enc == format.RLEDictionary:
-		w.fillCodes(rows, w.codes[at:at+len(rows)], b)
+		if w.same {
+			w.fillSame(len(rows), b)
+		} else {
+			w.fillCodes(rows, w.codes[at:at+len(rows)], b)
+		}
 		w.page, err = (&rle.DictionaryEncoding{}).EncodeInt32(w.page, w.ints)
 	case textual(w.v.typ):
 		w.fillTexts(rows)

@@ -70,6 +70,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
+	// As `viewtcp serve` does, whose store this is.
+	debug.SetGCPercent(50)
 	if o.days == 0 {
 		o.days = math.Ceil(float64(o.rows) * 90 / 10_000_000)
 	}
@@ -105,8 +107,6 @@ func ingest(ctx context.Context, o *options, cfg parquet.Config, out io.Writer) 
 	runtime.LockOSThread() // the generator's time is that of this thread
 	g := storetest.NewGenerator(1, o.rows, firstDay, o.days)
 	g.Reuse()
-	// As `viewtcp serve` does, whose store this is.
-	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	debug.FreeOSMemory()
 	before, _ := memory()
 	var last int64
